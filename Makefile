@@ -1,0 +1,63 @@
+# `make` prints what there is. Every target is one line that CI could run too.
+.DEFAULT_GOAL := help
+.PHONY: help up stop down status logs images test unit integration check fix venv lock bench clean
+SHELL := /bin/bash
+
+NODES ?= 3
+PYTEST ?= .venv/bin/python -m pytest
+PYTHONPATH := services/broker:services/node
+export PYTHONPATH
+
+help: ## Print this
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n\033[1m%s\033[0m\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Run it
+up: ## Build, start NODES=3 nodes, run a first job (installs what is missing when root)
+	@NODES=$(NODES) deploy/up.sh
+
+stop: ## Stop the bundle; jobs and results stay
+	@docker compose stop
+
+down: ## Remove the bundle: containers, networks and the volume with its jobs
+	@docker compose down --volumes --remove-orphans
+
+status: ## Show containers and nodes
+	@docker compose ps && python3 deploy/first_job.py --nodes
+
+logs: ## Follow the logs
+	@docker compose logs --follow --tail 50
+
+##@ Test it
+test: ## All tests, on a machine with nothing prepared
+	@deploy/test.sh
+
+check: venv ## Lint, types, layers
+	.venv/bin/ruff check services tests bench deploy
+	.venv/bin/ruff format --check services tests bench deploy
+	.venv/bin/mypy services/broker/broker services/node/agent services/node/sandrun services/node/supervisor tests
+	.venv/bin/lint-imports
+
+unit: venv ## Tests that need no Docker
+	$(PYTEST) -m "not docker"
+
+integration: venv images ## Tests on the real images (needs Docker)
+	$(PYTEST) -m docker
+
+##@ Develop it
+venv: .venv/.complete ## Make .venv from the locked requirements
+
+.venv/.complete: tests/requirements.txt
+	@deploy/bootstrap/venv.sh
+
+images: ## Build both images
+	@deploy/images.sh
+
+fix: venv ## Format, and mend what ruff can
+	.venv/bin/ruff check --fix services tests bench deploy
+	.venv/bin/ruff format services tests bench deploy
+
+lock: ## Write the requirements files anew (needs uv)
+	deploy/lock.sh
+
+clean: down ## Remove also the images and .venv
+	@docker image rm -f sandrun-broker:latest sandrun-node:latest; rm -rf .venv
