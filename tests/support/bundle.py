@@ -1,0 +1,189 @@
+"""A broker and nodes in real containers, as testcontainers, on networks of their own.
+
+The containers get the isolation and limits of compose.yaml (compose_file.py). Everything carries the label
+`sandrun-broker.test` with the run's id and is removed at the end of the `with` block.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import docker.errors
+import requests
+from docker.models.containers import Container
+from testcontainers.core.config import testcontainers_config
+from testcontainers.core.container import DockerContainer
+from testcontainers.core.network import Network
+
+from support import compose_file
+
+T = TypeVar("T")
+
+LABEL = "sandrun-broker.test"
+BROKER_IMAGE = "sandrun-broker:latest"
+NODE_IMAGE = "sandrun-node:latest"
+
+# testcontainers' reaper image cannot be pulled everywhere; the bundle removes by itself what it made.
+testcontainers_config.ryuk_disabled = True
+
+
+def wait_until(condition: Callable[[], T], *, seconds: float, what: str) -> T:
+    """The condition's first true value; fails with `what` when the deadline passes."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.02)  # the poll interval, not a guess at how long something takes
+    raise AssertionError(f"not within {seconds} s: {what}")
+
+
+class ServiceContainer(DockerContainer):
+    """A container of one service of compose.yaml."""
+
+    def __init__(self, service: str, image: str, label: str, environment: dict[str, str]) -> None:
+        arguments = compose_file.container_arguments(service)
+        tmpfs = arguments.pop("tmpfs", {})
+        super().__init__(image, env=compose_file.environment(service) | environment, labels={LABEL: label}, **arguments)
+        self.tmpfs = tmpfs
+        if compose_file.unmasks_proc(service):
+            self._unmask_proc()
+
+    def _unmask_proc(self) -> None:
+        """What the docker command does for systempaths=unconfined; docker-py knows no argument for it."""
+        api = self.get_docker_client().client.api
+        create = api.create_container_from_config
+
+        def create_unmasked(config: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+            config["HostConfig"].update(MaskedPaths=[], ReadonlyPaths=[])
+            return create(config, *args, **kwargs)
+
+        api.create_container_from_config = create_unmasked
+
+
+class Bundle:
+    """One broker with any number of nodes; `url` answers on loopback."""
+
+    def __init__(self, *, nodes: int = 1, broker: dict[str, str] | None = None, node: dict[str, str] | None = None):
+        self._label = f"run-{os.getpid()}-{time.monotonic_ns()}"
+        self._node_count = nodes
+        self._node_environment = node or {}
+        self._pool = Network(docker_network_kw={"internal": True, "labels": {LABEL: self._label}})
+        self._started: list[ServiceContainer] = []
+        self.broker = ServiceContainer("broker", BROKER_IMAGE, self._label, broker or {})
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.http = requests.Session()
+        self.http.trust_env = False
+
+    def __enter__(self) -> Self:
+        try:
+            self._pool.create()
+            self.broker.ports = {"8000/tcp": ("127.0.0.1", self.port)}  # type: ignore[assignment]  # docker-py takes the pair
+            self._start(self.broker)
+            self._pool.connect(self.broker.get_container_id(), ["broker"])
+            wait_until(self._is_healthy, seconds=30, what=f"broker answers: {self.logs(self.broker)}")
+            for _ in range(self._node_count):
+                self.start_node()
+            self.wait_for_nodes(self._node_count)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is not None:
+            for container in self._started:
+                print(f"--- {container.image}\n{self.logs(container)}")
+        self.close()
+
+    def close(self) -> None:
+        """Remove the containers, their volumes and the network."""
+        self.http.close()
+        for container in reversed(self._started):
+            container.stop()
+        self._started.clear()
+        if self._pool._network is not None:
+            self._pool.remove()
+        self._pool._docker.client.close()
+
+    def start_node(self, **environment: str) -> ServiceContainer:
+        """A further node container; does not wait for its registration."""
+        node = ServiceContainer("node", NODE_IMAGE, self._label, self._node_environment | environment)
+        node.with_network(self._pool)
+        self._start(node)
+        return node
+
+    def _start(self, container: ServiceContainer) -> None:
+        self._started.append(container)
+        container.start()
+
+    def wait_for_nodes(self, count: int, *, seconds: float = 60) -> list[dict[str, Any]]:
+        """The active nodes, once there are at least `count`."""
+
+        def enough() -> list[dict[str, Any]]:
+            active = [node for node in self.get("/nodes").json()["nodes"] if node["active"]]
+            return active if len(active) >= count else []
+
+        return wait_until(enough, seconds=seconds, what=f"{count} active nodes")
+
+    def _is_healthy(self) -> bool:
+        try:
+            return self.get("/health", timeout=1).status_code == 200
+        except requests.RequestException:
+            return False
+
+    @staticmethod
+    def logs(container: DockerContainer) -> str:
+        """What the container printed, both streams."""
+        try:
+            out, err = container.get_logs()
+        except (docker.errors.APIError, Exception) as error:
+            return f"no logs: {error}"
+        return (out + err).decode(errors="replace")
+
+    # -- the API ------------------------------------------------------------------------------------------------
+
+    def get(self, path: str, *, timeout: float = 30, **arguments: Any) -> requests.Response:
+        return self.http.get(self.url + path, timeout=timeout, **arguments)
+
+    def post(self, path: str, body: Any, *, timeout: float = 30) -> requests.Response:
+        return self.http.post(self.url + path, json=body, timeout=timeout)
+
+    def submit(self, code: str, interpreter: str = "python3", **fields: Any) -> str:
+        """The new job's id."""
+        answer = self.post("/submit", {"code": code, "interpreter": interpreter, **fields})
+        assert answer.status_code == 200, answer.text
+        job_id: str = answer.json()["job_id"]
+        return job_id
+
+    def result(self, job_id: str, *, seconds: float = 60) -> dict[str, Any]:
+        """The job's result, once it is terminal."""
+
+        def terminal() -> dict[str, Any] | None:
+            answer = self.get(f"/results/{job_id}", params={"wait": 10}, timeout=20)
+            return answer.json() if answer.status_code == 200 else None
+
+        return wait_until(terminal, seconds=seconds, what=f"result of {job_id}: {self.get(f'/status/{job_id}').text}")
+
+    def run(self, code: str, interpreter: str = "python3", **fields: Any) -> dict[str, Any]:
+        """Submit and wait."""
+        return self.result(self.submit(code, interpreter, **fields))
+
+
+def wrapped(container: ServiceContainer) -> Container:
+    """docker-py's container behind the testcontainer."""
+    return container.get_wrapped_container()
+
+
+def free_port() -> int:
+    """A loopback port that is free now; fixed, so that a restarted broker keeps its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
