@@ -49,7 +49,10 @@ def run_first_job() -> int:
     """Submit the program, print its output; 0 when it completed."""
     nodes = wait_for_node()
     if not nodes:
-        print(f"error: no node registered within {WAIT_SECONDS:.0f} s; see: docker compose logs node", file=sys.stderr)
+        print(
+            f"error: no node registered within {WAIT_SECONDS:.0f} s; see: docker compose logs node",
+            file=sys.stderr,
+        )
         return 1
     print(f"{len(nodes)} node(s) ready:")
     print_nodes(nodes)
@@ -86,7 +89,10 @@ def main() -> int:
             return 0
         return run_first_job()
     except urllib.error.HTTPError as error:
-        print(f"error: {error.url} answered {error.code}: {error.read().decode(errors='replace')}", file=sys.stderr)
+        print(
+            f"error: {error.url} answered {error.code}: {error.read().decode(errors='replace')}",
+            file=sys.stderr,
+        )
     except OSError as error:
         print(f"error: no broker at {BROKER} ({error}); see: docker compose logs broker", file=sys.stderr)
     return 1

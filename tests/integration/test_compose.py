@@ -16,10 +16,23 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def project() -> Iterator[tuple[list[str], dict[str, str], str]]:
     port = free_port()
-    compose = ["docker", "compose", "--project-directory", str(ROOT), "--project-name", f"sandrun-test-{os.getpid()}"]
+    compose = [
+        "docker",
+        "compose",
+        "--project-directory",
+        str(ROOT),
+        "--project-name",
+        f"sandrun-test-{os.getpid()}",
+    ]
     environment = os.environ | {"BROKER_PUBLISHED_PORT": str(port)}
     yield compose, environment, f"http://127.0.0.1:{port}"
-    subprocess.run([*compose, "down", "--volumes", "--timeout", "2"], env=environment, check=True, capture_output=True, timeout=120)
+    subprocess.run(
+        [*compose, "down", "--volumes", "--timeout", "2"],
+        env=environment,
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
 
 
 def test_compose_up_scales_to_three_nodes(project: tuple[list[str], dict[str, str], str]) -> None:
@@ -40,7 +53,12 @@ def test_compose_up_scales_to_three_nodes(project: tuple[list[str], dict[str, st
 
     # Only the API is published, on loopback; nodes publish nothing.
     listing = subprocess.run(
-        [*compose, "ps", "--format", "{{.Service}} {{.Ports}}"], env=environment, capture_output=True, text=True, check=True, timeout=30
+        [*compose, "ps", "--format", "{{.Service}} {{.Ports}}"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
     ).stdout
     published = [line for line in listing.splitlines() if "->" in line]
     assert published == [f"broker 127.0.0.1:{url.rsplit(':', 1)[1]}->8000/tcp"]

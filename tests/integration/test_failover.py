@@ -31,12 +31,16 @@ def test_killed_node_loses_no_job_and_doubles_none() -> None:
 
         for n, job_id in enumerate(jobs):
             result = results[job_id]
-            assert (result["status"], result["output"], result["exit_code"]) == ("completed", f"job {n**3}\n", 0), result
+            assert (result["status"], result["output"], result["exit_code"]) == (
+                "completed",
+                f"job {n**3}\n",
+                0,
+            ), result
             attempts = attempts_of(bundle, job_id)
             ended_well = [attempt for attempt in attempts if attempt["outcome"] == "completed"]
             assert len(ended_well) == 1, "exactly one attempt has a result"
             if placed[job_id] == victim:
-                assert [attempt["node_id"] for attempt in attempts][0] == victim
+                assert attempts[0]["node_id"] == victim
                 assert result["node_id"] != victim
                 assert [attempt["number"] for attempt in attempts] == [1, 2]
                 assert attempts[0]["outcome"] == "node_lost"

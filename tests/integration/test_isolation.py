@@ -1,4 +1,4 @@
-"""What a node container may do, and what a job inside it can see: neither the container, nor the broker, nor other jobs."""
+"""What a node container may do, and what a job inside it can see: not the container, the broker or other jobs."""
 
 import json
 import subprocess
@@ -33,7 +33,12 @@ def test_node_container_has_no_privilege(bundle: Bundle) -> None:
 def test_broker_container_has_no_privilege(bundle: Bundle) -> None:
     wrapped(bundle.broker).reload()
     config, host = wrapped(bundle.broker).attrs["Config"], wrapped(bundle.broker).attrs["HostConfig"]
-    assert (host["Privileged"], host["CapDrop"], config["User"], host["ReadonlyRootfs"]) == (False, ["ALL"], "1000:1000", True)
+    assert (host["Privileged"], host["CapDrop"], config["User"], host["ReadonlyRootfs"]) == (
+        False,
+        ["ALL"],
+        "1000:1000",
+        True,
+    )
 
 
 def test_job_identity_is_neutral(bundle: Bundle) -> None:
@@ -52,8 +57,28 @@ def test_job_sees_no_file_of_the_container(bundle: Bundle) -> None:
     listing = bundle.run("ls /; echo --; ls /opt /var /root /home /srv /data 2>/dev/null; ls /etc", "bash")["output"]
     assert "opt/venv" not in listing
     root = listing.split("--")[0].split()
-    assert not {"data", "root", "home", "opt", "var", "srv", "sys", "boot", "mnt", "media", ".dockerenv"} & set(root), root
-    for path in ("/opt/venv", "/opt/node", "/var/lib/node", "/etc/shadow", "/run/docker.sock", "/var/run/docker.sock", "/sys/fs/cgroup"):
+    assert not {
+        "data",
+        "root",
+        "home",
+        "opt",
+        "var",
+        "srv",
+        "sys",
+        "boot",
+        "mnt",
+        "media",
+        ".dockerenv",
+    } & set(root), root
+    for path in (
+        "/opt/venv",
+        "/opt/node",
+        "/var/lib/node",
+        "/etc/shadow",
+        "/run/docker.sock",
+        "/var/run/docker.sock",
+        "/sys/fs/cgroup",
+    ):
         result = bundle.run(f"import os; print(os.path.exists({path!r}))")
         assert result["output"] == "False\n", path
 
@@ -101,18 +126,32 @@ except OSError as error:
 
 def test_job_has_no_network(bundle: Bundle) -> None:
     networks = wrapped(bundle.broker).attrs["NetworkSettings"]["Networks"].values()
-    targets = [(net["IPAddress"], 8000) for net in networks] + [(net["Gateway"], 8000) for net in networks if net["Gateway"]]
+    targets = [(net["IPAddress"], 8000) for net in networks] + [
+        (net["Gateway"], 8000) for net in networks if net["Gateway"]
+    ]
     targets += [("127.0.0.1", 8443), ("127.0.0.1", 8000)]
     output = bundle.run(CONNECT.format(targets=targets))["output"]
     assert "REACHED" not in output
     assert len(output.splitlines()) == len(targets) + 1
 
 
+KILL_EVERYTHING = """
+import os, signal
+try:
+    os.kill(-1, signal.SIGKILL)
+except OSError as error:
+    print(error)
+"""
+
+
 def test_job_cannot_touch_its_neighbour(bundle: Bundle) -> None:
     neighbour = bundle.submit("import time\nopen('/tmp/secret','w').write('x')\ntime.sleep(3)\nprint('unharmed')")
-    wait_until(lambda: bundle.get(f"/status/{neighbour}").json()["status"] == "running", seconds=20, what="neighbour runs")
-    program = "import os, signal\nprint(os.path.exists('/tmp/secret'))\ntry:\n    os.kill(-1, signal.SIGKILL)\nexcept OSError as e:\n    print(e)"
-    bundle.run(program)
+    wait_until(
+        lambda: bundle.get(f"/status/{neighbour}").json()["status"] == "running",
+        seconds=20,
+        what="neighbour runs",
+    )
+    bundle.run(KILL_EVERYTHING)
     assert bundle.run("import os; print(os.path.exists('/tmp/secret'))")["output"] == "False\n"
     assert bundle.result(neighbour)["output"] == "unharmed\n"
 
@@ -123,7 +162,11 @@ def test_one_program_dying_ends_the_node_container(bundle: Bundle, victim: str) 
     bundle.wait_for_nodes(4)
     # The process is found from outside: the node image has no process tools.
     top = subprocess.run(
-        ["docker", "top", node.get_container_id(), "-eo", "pid,args"], capture_output=True, text=True, check=True, timeout=20
+        ["docker", "top", node.get_container_id(), "-eo", "pid,args"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=20,
     ).stdout.splitlines()[1:]
     pids = [line.split()[0] for line in top if is_program(line, victim)]
     assert len(pids) == 1, top
@@ -134,4 +177,6 @@ def test_one_program_dying_ends_the_node_container(bundle: Bundle, victim: str) 
 
 def is_program(line: str, victim: str) -> bool:
     arguments = line.split()[1:]
-    return "supervisor" not in line and "docker-init" not in line and any(victim in argument for argument in arguments[:4])
+    return (
+        "supervisor" not in line and "docker-init" not in line and any(victim in argument for argument in arguments[:4])
+    )

@@ -63,12 +63,18 @@ def test_time_limit_is_a_verdict(bundle: Bundle) -> None:
 def test_status_and_results_while_the_job_runs(bundle: Bundle) -> None:
     job_id = bundle.submit("import time; time.sleep(4); print('done')")
     status: dict[str, Any] = wait_until(
-        lambda: (s := bundle.get(f"/status/{job_id}").json())["status"] == "running" and s, seconds=20, what="running"
+        lambda: (s := bundle.get(f"/status/{job_id}").json())["status"] == "running" and s,
+        seconds=20,
+        what="running",
     )
     assert status["node_id"] in {node["id"] for node in bundle.wait_for_nodes(3)}
     assert status["completed_at"] is None
     early = bundle.get(f"/results/{job_id}")
-    assert (early.status_code, early.json()["error"], early.json()["status"]) == (202, "Job not completed", "running")
+    assert (early.status_code, early.json()["error"], early.json()["status"]) == (
+        202,
+        "Job not completed",
+        "running",
+    )
     assert bundle.result(job_id)["output"] == "done\n"
     assert bundle.get(f"/status/{job_id}").json()["completed_at"] is not None
 

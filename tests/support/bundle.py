@@ -32,7 +32,7 @@ NODE_IMAGE = "sandrun-node:latest"
 testcontainers_config.ryuk_disabled = True
 
 
-def wait_until(condition: Callable[[], T], *, seconds: float, what: str) -> T:
+def wait_until(condition: Callable[[], T | None], *, seconds: float, what: str) -> T:
     """The condition's first true value; fails with `what` when the deadline passes."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -84,7 +84,8 @@ class Bundle:
     def __enter__(self) -> Self:
         try:
             self._pool.create()
-            self.broker.ports = {"8000/tcp": ("127.0.0.1", self.port)}  # type: ignore[assignment]  # docker-py takes the pair
+            # A pair of address and port, which docker-py knows and testcontainers' annotation does not.
+            setattr(self.broker, "ports", {"8000/tcp": ("127.0.0.1", self.port)})  # noqa: B010
             self._start(self.broker)
             self._pool.connect(self.broker.get_container_id(), ["broker"])
             wait_until(self._is_healthy, seconds=30, what=f"broker answers: {self.logs(self.broker)}")
@@ -96,7 +97,9 @@ class Bundle:
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if error is not None:
             for container in self._started:
                 print(f"--- {container.image}\n{self.logs(container)}")
@@ -143,11 +146,9 @@ class Bundle:
         """What the container printed, both streams."""
         try:
             out, err = container.get_logs()
-        except (docker.errors.APIError, Exception) as error:
+        except docker.errors.APIError as error:
             return f"no logs: {error}"
         return (out + err).decode(errors="replace")
-
-    # -- the API ------------------------------------------------------------------------------------------------
 
     def get(self, path: str, *, timeout: float = 30, **arguments: Any) -> requests.Response:
         return self.http.get(self.url + path, timeout=timeout, **arguments)

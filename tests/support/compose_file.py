@@ -57,7 +57,9 @@ def _translate(key: str, value: Any) -> dict[str, Any]:
         case "tmpfs":
             return {"tmpfs": dict(entry.split(":", 1) for entry in value)}
         case "security_opt":
-            return {"security_opt": [_security_option(option) for option in value if not option.startswith("systempaths")]}
+            return {
+                "security_opt": [_security_option(option) for option in value if not option.startswith("systempaths")]
+            }
         case _:
             raise ValueError(f"compose.yaml has a key that the tests do not know how to apply: {key}")
 
