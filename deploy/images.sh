@@ -2,16 +2,17 @@
 # Builds both images, on a machine with or without Docker, with or without a registry.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. deploy/bootstrap/lib.sh
 
 deploy/bootstrap/tools.sh
 deploy/bootstrap/engine.sh
 deploy/bootstrap/plugins.sh
-SANDRUN_BASE_IMAGE=$(deploy/bootstrap/base-image.sh)
-export SANDRUN_BASE_IMAGE
+deploy/bootstrap/apparmor.sh
+base_image=$(deploy/bootstrap/base-image.sh)
+[ "$base_image" = debian:trixie-slim ] || remember SANDRUN_BASE_IMAGE "$base_image"
 log=$(mktemp)
 if ! docker compose --progress plain build >"$log" 2>&1; then
     tail -n 40 "$log" >&2
-    printf '\nerror: building the images failed; the whole log is in %s\n' "$log" >&2
-    exit 1
+    fail "building the images failed; the whole log is in $log"
 fi
 rm -f "$log"

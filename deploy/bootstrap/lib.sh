@@ -29,3 +29,10 @@ debian_mirror() {
     apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages' 2>/dev/null |
         awk -v release="$(os_codename)" '$2 == release { print $1; exit }'
 }
+
+# remember NAME VALUE: puts what this machine needs into .env, where every later docker compose finds it too.
+remember() {
+    grep -qs "^$1=$2$" .env && return 0
+    [ -f .env ] && sed -i "/^$1=/d" .env
+    printf '%s=%s\n' "$1" "$2" >>.env
+}
