@@ -1,0 +1,5 @@
+"""Entry point of `python -m broker`."""
+
+from broker.main import main
+
+main()

@@ -1,0 +1,109 @@
+"""The application: FastAPI for the documents and the odd request, a front door before it for everything known."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from broker import __version__
+from broker.api import health, jobs, nodes
+from broker.api.errors import error_response
+from broker.api.lean import LeanRoute
+from broker.api.render import Json
+from broker.errors import StoppingError
+from broker.service.broker import Broker
+
+__all__ = ["FrontDoor", "make_app"]
+
+ALWAYS_SERVED = frozenset({"/health", "/ready"})
+
+
+def make_app(broker: Broker) -> "FrontDoor":
+    """The ASGI application of a broker; its lifespan starts and stops the broker."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await broker.start()
+        try:
+            yield
+        finally:
+            await broker.stop()
+
+    app = FastAPI(
+        title="sandrun broker",
+        version=__version__,
+        summary="A durable queue for untrusted code.",
+        lifespan=lifespan,
+        redirect_slashes=False,
+    )
+    app.state.broker = broker
+    routes = [route for module in (jobs, nodes, health) for route in module.router.routes]
+    for module in (jobs, nodes, health):
+        app.include_router(module.router)
+    app.add_exception_handler(HTTPException, _http_exception)
+    return FrontDoor(app, broker, [route for route in routes if isinstance(route, LeanRoute)])
+
+
+class FrontDoor:
+    """Sends a request straight to its endpoint, by two dictionary look-ups; whatever it does not know goes to FastAPI,
+    which answers 404 and 405 and serves the documents."""
+
+    def __init__(self, app: FastAPI, broker: Broker, routes: list[LeanRoute]) -> None:
+        self.app = app
+        self._broker = broker
+        self._fixed: dict[tuple[str, str], ASGIApp] = {}
+        self._with_id: dict[tuple[str, str, str], tuple[ASGIApp, str]] = {}
+        for route in routes:
+            for method in route.methods or ():
+                first, parameter, last = _parts(route.path)
+                if parameter is None:
+                    self._fixed[method, route.path] = route.app
+                else:
+                    self._with_id[method, first, last] = (route.app, parameter)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request (or the lifespan)."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        path: str = scope["path"]
+        if self._broker.stopping and path not in ALWAYS_SERVED:
+            response = error_response(StoppingError())
+            response.headers["Connection"] = "close"
+            await response(scope, receive, send)
+            return
+        scope["app"] = self.app
+        endpoint = self._fixed.get((scope["method"], path)) or self._find(scope, path)
+        await (endpoint or self.app)(scope, receive, send)
+
+    def _find(self, scope: Scope, path: str) -> ASGIApp | None:
+        """An endpoint of the form /first/{id} or /first/{id}/last."""
+        _, _, rest = path.partition("/")
+        first, _, rest = rest.partition("/")
+        value, _, last = rest.partition("/")
+        found = self._with_id.get((scope["method"], first, last))
+        if found is None or not value:
+            return None
+        scope["path_params"] = {found[1]: value}
+        return found[0]
+
+
+def _parts(path: str) -> tuple[str, str | None, str]:
+    """("status", "job_id", "") for /status/{job_id}."""
+    first, _, rest = path[1:].partition("/")
+    value, _, last = rest.partition("/")
+    return (first, value[1:-1], last) if value.startswith("{") else (first, None, "")
+
+
+async def _http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    path = request.url.path
+    if error.status_code == 404:
+        return Json({"error": f"There is nothing at {path}; /docs lists what there is."}, 404)
+    if error.status_code == 405:
+        return Json({"error": f"{path} does not take {request.method}."}, 405, dict(error.headers or {}))
+    return Json({"error": str(error.detail)}, error.status_code, dict(error.headers or {}))

@@ -1,0 +1,102 @@
+"""Reading bodies: never more than allowed into memory, never for longer than allowed, and only JSON that is sound."""
+
+import asyncio
+import json
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect, Request
+
+from broker.api.errors import HttpError
+from broker.api.state import broker_of
+
+__all__ = ["read_body", "read_json"]
+
+Model = TypeVar("Model", bound=BaseModel)
+
+NODE_PATHS = frozenset(
+    {"/register", "/heartbeat", "/link", "/claim", "/start", "/complete", "/complete/batch", "/release"}
+)
+"""Calls of nodes may be larger, because they carry outputs, and their text is mended rather than refused."""
+
+
+async def read_json(request: Request, model: type[Model]) -> Model:
+    """The body as a model. HttpError 400, 408, 413, 415; pydantic's ValidationError for fields."""
+    settings = broker_of(request).settings
+    node_call = request.scope["path"] in NODE_PATHS
+    limit = settings.max_node_body_bytes if node_call else settings.max_body_bytes
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        # Insisting on it also keeps web pages of strangers from calling a broker on the reader's own machine.
+        raise HttpError(415, "Send JSON, with the header Content-Type: application/json.")
+    body = await read_body(request, limit, settings.body_timeout)
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        if error.errors(include_url=False, include_input=False)[0]["type"] != "json_invalid":
+            raise
+        message = str(error.errors(include_url=False, include_input=False)[0]["msg"])
+    if node_call and "surrogate" in message:
+        return model.model_validate(_mended(body))
+    raise HttpError(400, f"The body is not JSON: {message.removeprefix('Invalid JSON: ')}.")
+
+
+async def read_body(request: Request, limit: int, seconds: float) -> bytes:
+    """The whole body, of at most `limit` bytes, arriving within `seconds`."""
+    declared = request.headers.get("content-length")
+    if declared is not None and declared.isdigit() and int(declared) > limit:
+        raise _too_large(limit)
+    message = await _receive(request, seconds)
+    if not message.get("more_body"):
+        body = message.get("body", b"")
+        if len(body) > limit:
+            raise _too_large(limit)
+        return bytes(body)
+    return await _read_rest(request, bytearray(message["body"]), limit, seconds)
+
+
+async def _read_rest(request: Request, body: bytearray, limit: int, seconds: float) -> bytes:
+    give_up = asyncio.get_running_loop().time() + seconds
+    more = True
+    while more:
+        if len(body) > limit:
+            raise _too_large(limit)
+        message = await _receive(request, give_up - asyncio.get_running_loop().time())
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    if len(body) > limit:
+        raise _too_large(limit)
+    return bytes(body)
+
+
+async def _receive(request: Request, seconds: float) -> dict[str, Any]:
+    try:
+        async with asyncio.timeout(seconds):
+            message = await request.receive()
+    except TimeoutError:
+        raise HttpError(408, "The body did not arrive in time.", close=True) from None
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnect
+    return dict(message)
+
+
+def _too_large(limit: int) -> HttpError:
+    return HttpError(413, f"The body is larger than {limit} bytes.")
+
+
+def _mended(body: bytes) -> Any:
+    """JSON with lone surrogates (Python programs send them for bytes that are no UTF-8), each of them now U+FFFD."""
+    try:
+        return _mend(json.loads(body))
+    except (ValueError, RecursionError) as error:
+        raise HttpError(400, f"The body is not JSON: {error}.") from None
+
+
+def _mend(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_mend(item) for item in value]
+    if isinstance(value, dict):
+        return {_mend(key): _mend(item) for key, item in value.items()}
+    return value

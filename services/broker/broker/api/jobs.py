@@ -1,0 +1,151 @@
+"""What clients call."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from broker.api.errors import HttpError
+from broker.api.lean import LeanRoute
+from broker.api.render import Json, attempt_json, job_json, result_json
+from broker.api.state import broker_of
+from broker.domain.words import JobStatus
+from broker.store.records import JobFilter, Result
+from broker.wire.jobs import JobIds, SubmitBatch, SubmitJob
+
+__all__ = ["router"]
+
+router = APIRouter(route_class=LeanRoute, tags=["jobs"])
+
+MAX_WAIT_SECONDS = 60
+MAX_KEY_CHARS = 200
+NOT_ENDED = "Job not completed"
+
+Wait = Annotated[float, Query(ge=0, le=MAX_WAIT_SECONDS, description="Seconds to wait for the job's end.")]
+
+ENDED = (JobStatus.COMPLETED, JobStatus.FAILED)
+
+
+def _responses(*codes: int) -> dict[int | str, dict[str, Any]]:
+    words = {
+        202: "not ended yet",
+        400: "not JSON",
+        404: "unknown",
+        409: "conflict",
+        410: "deleted after RESULT_TTL",
+        413: "too large",
+        422: "a field is wrong",
+        503: "try again later",
+    }
+    return {code: {"description": words[code]} for code in codes}
+
+
+@router.post("/submit", responses=_responses(400, 409, 413, 422, 503))
+async def submit(request: Request, body: SubmitJob, wait: Wait = 0) -> Response:
+    """Take a job. The answer comes when it is stored for good; with `wait`, when it has ended or the time is up."""
+    broker = broker_of(request)
+    outcome = await broker.submits.submit((body,), _idempotency_key(request))
+    job = outcome.jobs[0]
+    content: dict[str, Any] = {"job_id": job.id, "status": job.status.value}
+    if job.cached:
+        content["cached"] = True
+    if outcome.replayed:
+        content["replayed"] = True
+    if wait > 0:
+        result = await broker.queries.result(job.id, wait)
+        content |= result_json(result) if result.job.status in ENDED else {"status": result.job.status.value}
+    return Json(content)
+
+
+@router.post("/submit/batch", responses=_responses(400, 409, 413, 422, 503))
+async def submit_batch(request: Request, body: SubmitBatch) -> Response:
+    """Take several jobs, all or none; the ids come in the order of the jobs."""
+    outcome = await broker_of(request).submits.submit(body.jobs, _idempotency_key(request))
+    jobs = [{"job_id": job.id, "status": job.status.value, "cached": job.cached} for job in outcome.jobs]
+    return Json({"jobs": jobs, "job_ids": [job.id for job in outcome.jobs], "replayed": outcome.replayed})
+
+
+@router.get("/status/{job_id}", responses=_responses(404, 410, 422))
+async def status(request: Request, job_id: str, wait: Wait = 0) -> Response:
+    """Where a job is in its life, and what it waits for."""
+    queries = broker_of(request).queries
+    job = await queries.job(job_id, wait)
+    return Json(job_json(job, queries.waiting_for(job)))
+
+
+@router.get("/results/{job_id}", responses=_responses(202, 404, 410, 422))
+async def results(request: Request, job_id: str, wait: Wait = 0) -> Response:
+    """What an ended job printed; 202 before."""
+    result = await broker_of(request).queries.result(job_id, wait)
+    if result.job.status not in ENDED:
+        return Json({"error": NOT_ENDED, "status": result.job.status.value}, 202)
+    return Json(result_json(result))
+
+
+@router.post("/results/batch", responses=_responses(400, 413, 422))
+async def results_batch(request: Request, body: JobIds) -> Response:
+    """Several results at once, in the order asked for; what is unknown or deleted says so in its place."""
+    found = await broker_of(request).queries.results(body.job_ids)
+    return Json(
+        {
+            "results": [
+                {"job_id": job_id, "error": "Job not found"}
+                if result is None
+                else (result_json(result) if result.job.status in ENDED else _not_ended(result))
+                for job_id, result in zip(body.job_ids, found, strict=True)
+            ]
+        }
+    )
+
+
+@router.get("/jobs", responses=_responses(422))
+async def list_jobs(
+    request: Request,
+    status: Annotated[JobStatus | None, Query()] = None,
+    submitter: Annotated[str | None, Query(max_length=256)] = None,
+    label: Annotated[str | None, Query(max_length=400, description="name=value")] = None,
+    cursor: Annotated[int | None, Query(ge=0, le=2**62)] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+) -> Response:
+    """Jobs, newest first. `next_cursor` of one page is `cursor` of the next; null on the last."""
+    name, separator, value = (label or "").partition("=")
+    if label is not None and not (name and separator):
+        raise HttpError(422, "label must be name=value.")
+    queries = broker_of(request).queries
+    wanted = JobFilter(status, submitter, (name, value) if label else None, cursor, limit)
+    jobs, following = await queries.list_jobs(wanted)
+    return Json({"jobs": [job_json(job, queries.waiting_for(job)) for job in jobs], "next_cursor": following})
+
+
+@router.get("/jobs/{job_id}", responses=_responses(404, 410))
+async def job_with_attempts(request: Request, job_id: str) -> Response:
+    """A job with every attempt at it."""
+    queries = broker_of(request).queries
+    job = await queries.job(job_id)
+    attempts = [attempt_json(attempt) for attempt in await queries.attempts(job_id)]
+    return Json({**job_json(job, queries.waiting_for(job)), "attempts": attempts})
+
+
+@router.delete("/jobs/{job_id}", responses=_responses(202, 404, 503))
+async def cancel(request: Request, job_id: str) -> Response:
+    """End a job: at once (200), or as soon as its node has ended it (202). Doing so again is harmless."""
+    outcome = await broker_of(request).finishing.cancel(job_id)
+    content = {
+        "job_id": job_id,
+        "status": outcome.status.value,
+        "failure": outcome.failure.value if outcome.failure else None,
+        "cancel_requested": outcome.requested,
+    }
+    return Json(content, 202 if outcome.requested else 200)
+
+
+def _not_ended(result: Result) -> dict[str, Any]:
+    return {"job_id": result.job.id, "error": NOT_ENDED, "status": result.job.status.value}
+
+
+def _idempotency_key(request: Request) -> str | None:
+    key = request.headers.get("idempotency-key")
+    if key is not None and not 0 < len(key) <= MAX_KEY_CHARS:
+        raise HttpError(422, f"Idempotency-Key must have 1 to {MAX_KEY_CHARS} characters.")
+    return key

@@ -1,0 +1,208 @@
+"""What nodes call (docs/node-protocol.md), and how operators see them."""
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic_core import to_json
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from broker.api.lean import LeanRoute
+from broker.api.render import Json, claimed_json, lost_json, ref_json
+from broker.api.state import broker_of
+from broker.clock import iso
+from broker.errors import StaleLeaseError, StoppingError, UnknownJobError
+from broker.service.broker import Broker
+from broker.service.links import Link as OpenLink
+from broker.service.sessions import NodeSession
+from broker.wire.nodes import Beat, Claim, Complete, CompleteBatch, Link, Register, Release, Start
+
+__all__ = ["router"]
+
+router = APIRouter(route_class=LeanRoute, tags=["nodes"])
+
+HEARTBEATS_PER_LEASE = 3
+PING_SECONDS = 5
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    400: {"description": "not JSON"},
+    404: {"description": "unknown_node, unknown_job"},
+    409: {"description": "session_ended, stale_lease"},
+    422: {"description": "a field is wrong"},
+    503: {"description": "overloaded, stopping"},
+}
+
+
+@router.post("/register", responses=RESPONSES | {403: {"description": "wrong_secret"}})
+async def register(request: Request, body: Register) -> Response:
+    """Begin a session; without node_id, as a new node."""
+    broker = broker_of(request)
+    made = await broker.nodes.register(body)
+    content: dict[str, Any] = {"node_id": made.node_id}
+    if made.secret is not None:
+        content["secret"] = made.secret
+    lease = broker.settings.node_timeout
+    return Json(
+        {
+            **content,
+            "session": made.session,
+            "lease_seconds": lease,
+            "heartbeat_seconds": lease / HEARTBEATS_PER_LEASE,
+            "link_grace_seconds": broker.settings.link_grace,
+            "server_time": iso(made.at),
+        }
+    )
+
+
+@router.post("/heartbeat", responses=RESPONSES)
+async def heartbeat(request: Request, body: Beat) -> Response:
+    """Renew the lease, and compare what the node holds with what it should."""
+    broker = broker_of(request)
+    beaten = await broker.nodes.beat(body)
+    return Json(
+        {
+            "status": "ok",
+            "lease_seconds": broker.settings.node_timeout,
+            "renewed": [ref_json(ref) for ref in beaten.renewed],
+            "lost": [lost_json(lost) for lost in beaten.lost],
+            "cancel": [ref_json(ref) for ref in beaten.cancel],
+            "drain": beaten.drain,
+        }
+    )
+
+
+@router.post("/claim", responses=RESPONSES)
+async def claim(request: Request, body: Claim) -> Response:
+    """Ask for jobs, and wait up to `wait` seconds for the first."""
+
+    async def gone() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    grant = await broker_of(request).claims.claim(body, gone)
+    if not grant.jobs:
+        return Json({"job": None, "jobs": [], "drain": True} if grant.drain else {"job": None, "jobs": []})
+    jobs = [claimed_json(job) for job in grant.jobs]
+    return Json({"job": jobs[0], "jobs": jobs})
+
+
+@router.post("/start", responses=RESPONSES)
+async def start(request: Request, body: Start) -> Response:
+    """The programs run now."""
+    lost = await broker_of(request).finishing.start(body)
+    return Json({"status": "ok", "lost": [lost_json(item) for item in lost]})
+
+
+@router.post("/complete", responses=RESPONSES)
+async def complete(request: Request, body: Complete) -> Response:
+    """Deliver how an attempt ended."""
+    (outcome,) = await broker_of(request).finishing.complete(body, [body])
+    if outcome.word == "unknown_job":
+        raise UnknownJobError
+    if outcome.word == "stale_lease":
+        raise StaleLeaseError
+    return Json({"status": "ok", "duplicate": True} if outcome.word == "duplicate" else {"status": "ok"})
+
+
+@router.post("/complete/batch", responses=RESPONSES)
+async def complete_batch(request: Request, body: CompleteBatch) -> Response:
+    """Deliver how several attempts ended; each is judged by itself."""
+    outcomes = await broker_of(request).finishing.complete(body, body.completions)
+    return Json({"status": "ok", "results": [{"job_id": o.job_id, "status": o.word} for o in outcomes]})
+
+
+@router.post("/release", responses=RESPONSES)
+async def release(request: Request, body: Release) -> Response:
+    """Hand attempts back unrun."""
+    released = await broker_of(request).finishing.release(body)
+    return Json({"status": "ok", "released": [ref_json(ref) for ref in released]})
+
+
+@router.post("/link", responses=RESPONSES)
+async def link(request: Request, body: Link) -> Response:
+    """Open the connection that stays open: lines of JSON with news for the node."""
+    broker = broker_of(request)
+    if broker.stopping:
+        raise StoppingError
+    return _LinkResponse(broker, broker.book.check(body.node_id, body.session))
+
+
+class _LinkResponse(Response):
+    """Streams a link's news until either side ends it."""
+
+    def __init__(self, broker: Broker, session: NodeSession) -> None:
+        super().__init__(media_type="application/x-ndjson")
+        del self.headers["content-length"]
+        self._broker = broker
+        self._session = session
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        link = self._broker.links.open(self._session)
+        reader = asyncio.ensure_future(_hangup(receive))
+        writer = asyncio.ensure_future(self._stream(link, send))
+        try:
+            await asyncio.wait((reader, writer), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            reader.cancel()
+            writer.cancel()
+            self._broker.links.broken(link)
+        if not writer.cancelled() and writer.done():
+            await send({"type": "http.response.body", "body": b""})
+
+    async def _stream(self, link: OpenLink, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        news: dict[str, Any] | None = {"type": "hello"}
+        while news is not None:
+            await send({"type": "http.response.body", "body": to_json(news) + b"\n", "more_body": True})
+            try:
+                async with asyncio.timeout(PING_SECONDS):
+                    news = await link.news.get()
+            except TimeoutError:
+                news = {"type": "ping"}
+
+
+async def _hangup(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+@router.get("/nodes")
+async def nodes(request: Request) -> Response:
+    """Every node that the broker knows."""
+    queries = broker_of(request).queries
+    found = await queries.nodes()
+    return Json({"nodes": [_node_json(s, done, failed, queries.is_alive(s)) for s, done, failed in found]})
+
+
+@router.post("/nodes/{node_id}/drain", responses={404: {"description": "unknown_node"}})
+async def drain(request: Request, node_id: str) -> Response:
+    """Let a node claim no more."""
+    await broker_of(request).nodes.set_draining(node_id, True)
+    return Json({"node_id": node_id, "draining": True})
+
+
+@router.post("/nodes/{node_id}/resume", responses={404: {"description": "unknown_node"}})
+async def resume(request: Request, node_id: str) -> Response:
+    """Let a drained node claim again."""
+    await broker_of(request).nodes.set_draining(node_id, False)
+    return Json({"node_id": node_id, "draining": False})
+
+
+def _node_json(session: NodeSession, completed: int, failed: int, alive: bool) -> dict[str, Any]:
+    return {
+        "id": session.node_id,
+        "endpoint": session.endpoint,
+        "name": session.name,
+        "version": session.version,
+        "capabilities": session.capabilities,
+        "slots": session.slots,
+        "last_heartbeat": iso(session.last_heartbeat),
+        "registered_at": iso(session.registered_at),
+        "session_number": session.number,
+        "jobs_completed": completed,
+        "jobs_failed": failed,
+        "jobs_held": session.held,
+        "active": alive,
+        "draining": session.claims_nothing,
+    }

@@ -1,0 +1,131 @@
+"""Records as the JSON that clients and nodes see."""
+
+import json
+from typing import Any
+
+from pydantic_core import to_json
+from starlette.responses import Response
+
+from broker.clock import iso
+from broker.service.queries import explain
+from broker.store.records import Attempt, ClaimedJob, Job, Lost, Ref, Result
+
+__all__ = ["Json", "attempt_json", "claimed_json", "job_json", "lost_json", "ref_json", "result_json"]
+
+
+class Json(Response):
+    """A JSON answer, built without going through response models."""
+
+    media_type = "application/json"
+
+    def __init__(self, content: Any, status_code: int = 200, headers: dict[str, str] | None = None) -> None:
+        super().__init__(to_json(content), status_code, headers)
+
+
+def job_json(job: Job, waiting_for: str | None) -> dict[str, Any]:
+    """A job as /status shows it."""
+    return {
+        "job_id": job.id,
+        "status": job.status.value,
+        "node_id": job.node_id,
+        "created_at": iso(job.created_at),
+        "started_at": iso(job.started_at),
+        "completed_at": iso(job.completed_at),
+        "expires_at": iso(job.expires_at),
+        "interpreter": job.interpreter,
+        "timeout": job.timeout,
+        "priority": job.priority,
+        "submitter": job.submitter,
+        "labels": job.labels,
+        "attempt": job.attempt,
+        "max_retries": job.max_retries,
+        "node_losses": job.losses,
+        "failure": job.failure.value if job.failure else None,
+        "exit_code": job.exit_code,
+        "cached": job.cached,
+        "cancel_requested": job.cancel_requested,
+        "deadline": iso(job.give_up_at),
+        "waiting_for": waiting_for,
+    }
+
+
+def result_json(result: Result) -> dict[str, Any]:
+    """An ended job as /results shows it. `error` is what the program wrote there, or why it never could."""
+    job = result.job
+    content = {
+        "job_id": job.id,
+        "status": job.status.value,
+        "output": result.output,
+        "error": result.error or explain(job) or "",
+        "exit_code": job.exit_code,
+        "failure": job.failure.value if job.failure else None,
+        "node_id": job.node_id,
+        "attempt": job.attempt,
+        "completed_at": iso(job.completed_at),
+        "cached": job.cached,
+        "limit": None,
+        "usage": None,
+        "signal": None,
+        "output_bytes": None,
+        "error_bytes": None,
+        "message": None,
+    }
+    if result.details:
+        content.update(json.loads(result.details))
+    return content
+
+
+def attempt_json(attempt: Attempt) -> dict[str, Any]:
+    """An attempt as /jobs/{id} shows it."""
+    return {
+        "attempt": attempt.number,
+        "fence": attempt.fence,
+        "node_id": attempt.node_id,
+        "session_number": attempt.session_number,
+        "claimed_at": iso(attempt.claimed_at),
+        "started_at": iso(attempt.started_at),
+        "ended_at": iso(attempt.ended_at),
+        "outcome": attempt.outcome.value if attempt.outcome else None,
+        "failure": attempt.failure.value if attempt.failure else None,
+        "exit_code": attempt.exit_code,
+        "usage": {
+            "wall_seconds": attempt.wall_seconds,
+            "cpu_seconds": attempt.cpu_seconds,
+            "memory_peak_bytes": attempt.memory_peak_bytes,
+        },
+        "output_sha256": attempt.output_digest,
+        "message": attempt.message,
+    }
+
+
+def claimed_json(job: ClaimedJob) -> dict[str, Any]:
+    """An attempt as a node gets it."""
+    content: dict[str, Any] = {
+        "id": job.id,
+        "code": job.code,
+        "interpreter": job.interpreter,
+        "args": [],
+        "stdin": None,
+        "env": {},
+        "files": {},
+        "entrypoint": None,
+        "outputs": None,
+        "timeout": job.timeout,
+        "memory_mb": None,
+        "cpu_seconds": None,
+        "attempt": job.attempt,
+        "fence": job.fence,
+    }
+    if job.spec:
+        content.update(json.loads(job.spec))
+    return content
+
+
+def ref_json(ref: Ref) -> dict[str, Any]:
+    """An attempt's name."""
+    return {"job_id": ref[0], "fence": ref[1]}
+
+
+def lost_json(lost: Lost) -> dict[str, Any]:
+    """An attempt that is no longer the node's."""
+    return {"job_id": lost.job_id, "fence": lost.fence, "reason": lost.reason.value}

@@ -1,0 +1,143 @@
+"""Which node can run which job, decided per class of jobs, so that a claim never looks at a job its node cannot run.
+
+A job's class holds everything that matching looks at. The pending jobs of a class lie side by side in one range of the
+claim index, and a node's claim reads the ranges of the classes it can run, nothing else.
+"""
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+__all__ = ["MEMORY_STEP_MB", "JobClass", "NodeProfile", "can_run", "distance", "waiting_for"]
+
+MEMORY_STEP_MB = 64
+"""Memory is matched in steps, so that odd numbers do not multiply the classes."""
+
+_EARTH_HALF_GIRTH_KM = 20_038.0
+
+
+@dataclass(frozen=True, slots=True)
+class JobClass:
+    """What a job asks of a node. Equal classes have equal keys."""
+
+    interpreter: str
+    memory_mb: int = 0
+    """MiB, rounded up to a step; 0 when the job does not say."""
+    gpu: bool = False
+    min_cpu_cores: float = 0
+    labels: tuple[tuple[str, str], ...] = ()
+    """Sorted pairs, all of which the node must have."""
+    region: str | None = None
+    prefer_region: str | None = None
+    prefer_near: tuple[float, float] | None = None
+    """Latitude and longitude in degrees, rounded to one degree."""
+
+    def key(self) -> str:
+        """The class as compact text: what the store keeps with each job."""
+        parts: list[object] = [
+            self.interpreter,
+            self.memory_mb,
+            int(self.gpu),
+            self.min_cpu_cores,
+            self.labels,
+            self.region,
+            self.prefer_region,
+            self.prefer_near,
+        ]
+        while len(parts) > 1 and not parts[-1]:
+            parts.pop()
+        return json.dumps(parts, separators=(",", ":"), ensure_ascii=False)
+
+    @staticmethod
+    @lru_cache(maxsize=4096)
+    def from_key(key: str) -> "JobClass":
+        """The class that `key` came from."""
+        parts = json.loads(key)
+        parts += [0, 0, 0, (), None, None, None][len(parts) - 1 :]
+        interpreter, memory, gpu, cores, labels, region, prefer_region, near = parts
+        return JobClass(
+            interpreter,
+            memory,
+            bool(gpu),
+            cores,
+            tuple((name, value) for name, value in labels),
+            region,
+            prefer_region,
+            (near[0], near[1]) if near else None,
+        )
+
+    @staticmethod
+    def memory_step(memory_mb: int | None) -> int:
+        """`memory_mb` rounded up to the step in which memory is matched; 0 for none."""
+        return 0 if not memory_mb else math.ceil(memory_mb / MEMORY_STEP_MB) * MEMORY_STEP_MB
+
+
+@dataclass(frozen=True, slots=True)
+class NodeProfile:
+    """What a node offers, as far as matching looks at it. Nodes with equal profiles are interchangeable."""
+
+    interpreters: frozenset[str] = frozenset()
+    max_memory_mb: int | None = None
+    """The most that one job may have, in MiB; None when the node does not say."""
+    gpu: bool = False
+    cpu_cores: float | None = None
+    labels: frozenset[tuple[str, str]] = field(default_factory=frozenset)
+    region: str | None = None
+    location: tuple[float, float] | None = None
+
+
+def can_run(job: JobClass, node: NodeProfile) -> bool:
+    """Whether the node offers everything that the class asks for."""
+    return not _unmet(job, node)
+
+
+def distance(job: JobClass, node: NodeProfile) -> float:
+    """How far the node is from what the class would prefer: 0 is at home, 1 is the other end of the world.
+
+    Preferences never keep a job waiting; they choose among nodes that are free at the same moment.
+    """
+    if job.prefer_region is not None:
+        return 0.0 if job.prefer_region == node.region else 1.0
+    if job.prefer_near is not None:
+        return 1.0 if node.location is None else _great_circle(job.prefer_near, node.location)
+    return 0.0
+
+
+def waiting_for(job: JobClass, nodes: Iterable[NodeProfile]) -> str | None:
+    """What none of the (live) nodes offers, as a phrase for a person; None when some node can run the class."""
+    unmet_by_all: set[str] | None = None
+    wanted: list[str] = []
+    for node in nodes:
+        unmet = _unmet(job, node)
+        if not unmet:
+            return None
+        unmet_by_all = set(unmet) if unmet_by_all is None else unmet_by_all & set(unmet)
+        wanted += [phrase for phrase in unmet if phrase not in wanted]
+    if unmet_by_all is None:
+        return "a live node: none is there"
+    phrases = [phrase for phrase in wanted if phrase in unmet_by_all] or wanted
+    return "a live node with " + " and ".join(phrases)
+
+
+def _unmet(job: JobClass, node: NodeProfile) -> list[str]:
+    unmet = []
+    if job.interpreter not in node.interpreters:
+        unmet.append(f"interpreter {job.interpreter}")
+    if node.max_memory_mb is not None and job.memory_mb > node.max_memory_mb:
+        unmet.append(f"{job.memory_mb} MiB of memory for one job")
+    if job.gpu and not node.gpu:
+        unmet.append("a GPU")
+    if job.min_cpu_cores and (node.cpu_cores or 0) < job.min_cpu_cores:
+        unmet.append(f"{job.min_cpu_cores:g} CPU cores")
+    if job.region is not None and job.region != node.region:
+        unmet.append(f"region {job.region}")
+    unmet += [f"label {name}={value}" for name, value in job.labels if (name, value) not in node.labels]
+    return unmet
+
+
+def _great_circle(one: tuple[float, float], other: tuple[float, float]) -> float:
+    lat1, lon1, lat2, lon2 = (math.radians(degrees) for degrees in (*one, *other))
+    half = math.sin((lat2 - lat1) / 2) ** 2 + math.cos(lat1) * math.cos(lat2) * math.sin((lon2 - lon1) / 2) ** 2
+    return 2 * 6_378.0 * math.asin(math.sqrt(min(1.0, half))) / _EARTH_HALF_GIRTH_KM

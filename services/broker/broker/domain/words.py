@@ -1,0 +1,93 @@
+"""The words of the API: every status, failure and outcome that the broker can say."""
+
+from enum import StrEnum
+
+__all__ = ["RETRYABLE_VERDICTS", "VERDICTS", "AttemptOutcome", "Failure", "JobStatus", "LostReason"]
+
+
+class JobStatus(StrEnum):
+    """Where a job is in its life; the last two are terminal and nothing ever leaves them."""
+
+    PENDING = "pending"
+    """Waits for a node, a start time, a backoff or an identical job."""
+    ASSIGNED = "assigned"
+    """Handed to a node that has not said that the program runs."""
+    RUNNING = "running"
+    """The node said that the program runs."""
+    COMPLETED = "completed"
+    """Ended with exit code 0."""
+    FAILED = "failed"
+    """Ended in any other way; `failure` says why."""
+
+
+class Failure(StrEnum):
+    """Why a job failed. The first nine are verdicts of a node, the rest the broker's own."""
+
+    EXIT = "exit"
+    SIGNAL = "signal"
+    TIMEOUT = "timeout"
+    CPU = "cpu"
+    MEMORY = "memory"
+    OUTPUT = "output"
+    DISK = "disk"
+    PROCESSES = "processes"
+    CANCELLED = "cancelled"
+    NODE_LOST = "node_lost"
+    """Its nodes were lost more often than MAX_RETRIES allows."""
+    PLATFORM = "platform"
+    """The executor failed more often than MAX_RETRIES allows."""
+    REJECTED = "rejected"
+    """No node could ever run it."""
+    EXPIRED = "expired"
+    """Its deadline passed while it was pending."""
+
+
+VERDICTS = frozenset(
+    {
+        Failure.EXIT,
+        Failure.SIGNAL,
+        Failure.TIMEOUT,
+        Failure.CPU,
+        Failure.MEMORY,
+        Failure.OUTPUT,
+        Failure.DISK,
+        Failure.PROCESSES,
+        Failure.CANCELLED,
+    }
+)
+"""What a node may report about a program that it ran."""
+
+RETRYABLE_VERDICTS = frozenset({Failure.EXIT, Failure.TIMEOUT, Failure.MEMORY})
+"""Verdicts that `retry_on` may name."""
+
+
+class AttemptOutcome(StrEnum):
+    """How an attempt ended; an open attempt has none."""
+
+    COMPLETED = "completed"
+    """The program ended with exit code 0."""
+    FAILED = "failed"
+    """The program ended otherwise: a result, retried only when `retry_on` asks."""
+    PLATFORM = "platform"
+    """The executor could not run the program to its end."""
+    NODE_LOST = "node_lost"
+    """The lease ended, the link broke, or a new session of the node began."""
+    OVERDUE = "overdue"
+    """The node kept the job beyond its time limit although it was alive."""
+    RELEASED = "released"
+    """Handed back unrun, or lost with the answer of its claim; the attempt is not used up."""
+    CANCELLED = "cancelled"
+    """The job was cancelled."""
+
+
+class LostReason(StrEnum):
+    """Why an attempt that a node lists is no longer the node's."""
+
+    CANCELLED = "cancelled"
+    """The job was cancelled and has ended."""
+    FINISHED = "finished"
+    """The job has ended; with this attempt's own fence the node missed an answer."""
+    RESCUED = "rescued"
+    """The job went back to the queue, or to another node."""
+    UNKNOWN = "unknown_job"
+    """The broker does not know the job (any more)."""

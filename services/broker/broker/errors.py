@@ -1,0 +1,132 @@
+"""What can go wrong, in words. Each class's docstring is its default message; the API maps classes to status codes.
+
+BrokerError
+├── InvalidFieldError          a value that would be refused by its meaning, not its type
+├── NotFoundError              UnknownJobError, UnknownNodeError
+├── GoneError                  the result was deleted after RESULT_TTL
+├── ConflictError              IdempotencyConflictError, SessionEndedError, StaleLeaseError
+├── ForbiddenError             WrongSecretError
+└── UnavailableError           OverloadedError, StoppingError, StoreBrokenError: try again later
+"""
+
+__all__ = [
+    "BrokerError",
+    "ConflictError",
+    "ForbiddenError",
+    "GoneError",
+    "IdempotencyConflictError",
+    "InvalidFieldError",
+    "NotFoundError",
+    "OverloadedError",
+    "SessionEndedError",
+    "StaleLeaseError",
+    "StartError",
+    "StoppingError",
+    "StoreBrokenError",
+    "UnavailableError",
+    "UnknownJobError",
+    "UnknownNodeError",
+    "WrongSecretError",
+]
+
+
+class BrokerError(Exception):
+    """Something went wrong."""
+
+    reason: str | None = None
+    """The word by which a program tells errors apart; None where the status code says enough."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or type(self).__doc__)
+
+    @property
+    def message(self) -> str:
+        """The sentence for a person."""
+        return str(self.args[0])
+
+
+class InvalidFieldError(BrokerError):
+    """A field has a value that cannot be used."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class NotFoundError(BrokerError):
+    """Job not found"""
+
+
+class UnknownJobError(NotFoundError):
+    """The job is unknown: drop the result."""
+
+    reason = "unknown_job"
+
+
+class UnknownNodeError(NotFoundError):
+    """The node is unknown: register again."""
+
+    reason = "unknown_node"
+
+
+class GoneError(BrokerError):
+    """The job ended and its result was deleted after RESULT_TTL."""
+
+
+class ConflictError(BrokerError):
+    """The call does not fit the present state."""
+
+
+class IdempotencyConflictError(ConflictError):
+    """This Idempotency-Key was used before with another body: use a new key for a new request."""
+
+
+class SessionEndedError(ConflictError):
+    """Another session of this node began: end all runs and register again."""
+
+    reason = "session_ended"
+
+
+class StaleLeaseError(ConflictError):
+    """The job is no longer this node's: drop the result."""
+
+    reason = "stale_lease"
+
+
+class ForbiddenError(BrokerError):
+    """Not allowed."""
+
+
+class WrongSecretError(ForbiddenError):
+    """The node_id is known and its secret is another: register without node_id to become a new node."""
+
+    reason = "wrong_secret"
+
+
+class UnavailableError(BrokerError):
+    """The broker cannot serve this now: try again later."""
+
+    retry_after_seconds = 1
+
+
+class OverloadedError(UnavailableError):
+    """Too much is waiting: try again later."""
+
+    reason = "overloaded"
+
+
+class StoppingError(UnavailableError):
+    """The broker is stopping: try again in a moment."""
+
+    reason = "stopping"
+    retry_after_seconds = 2
+
+
+class StoreBrokenError(UnavailableError):
+    """The database did not take the change; nothing of it was kept. Try again later."""
+
+    reason = "overloaded"
+
+
+class StartError(BrokerError):
+    """The broker cannot start."""

@@ -1,0 +1,93 @@
+"""Starts the broker as one process: settings, logging, server, signals."""
+
+import logging
+import resource
+import signal
+import sys
+from types import FrameType
+
+import uvicorn
+
+from broker.api.app import make_app
+from broker.clock import make_clock
+from broker.errors import StartError
+from broker.service.broker import Broker
+from broker.settings import Settings, load_settings
+from broker.store.sqlite import SqliteStore
+
+__all__ = ["build", "main"]
+
+log = logging.getLogger(__name__)
+
+SWITCH_INTERVAL_SECONDS = 0.0005
+"""How soon the event loop's thread gives way to the writer's; Python's 5 ms would be a whole commit's time."""
+
+
+class Server(uvicorn.Server):
+    """Lets waiting calls return as soon as a signal asks for the end, so that the server need not wait for them."""
+
+    def __init__(self, config: uvicorn.Config, broker: Broker) -> None:
+        super().__init__(config)
+        self._broker = broker
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Runs between two bytecodes of the main thread, the loop's own."""
+        self._broker.begin_stop()
+        super().handle_exit(sig, frame)
+
+
+def build(settings: Settings) -> Broker:
+    """A broker on a SQLite file."""
+    store = SqliteStore(settings.database, durable=settings.durability == "full", max_queued=settings.max_queued_writes)
+    return Broker(settings, store, make_clock)
+
+
+def main() -> None:
+    """Run until a signal; exit 0 after a clean stop, 2 when the settings are wrong, 3 when it cannot start."""
+    try:
+        settings = load_settings()
+    except StartError as error:
+        sys.exit(_refuse(error, 2))
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    _raise_file_limit()
+    sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
+    broker = build(settings)
+    server = Server(_config(settings, broker), broker)
+    # uvicorn raises the signal again when it has stopped; that is not to end us before we have said 0.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    server.run()
+    sys.exit(0 if server.started else 3)
+
+
+def _config(settings: Settings, broker: Broker) -> uvicorn.Config:
+    return uvicorn.Config(
+        make_app(broker),
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        backlog=2048,
+        log_config=None,
+        access_log=settings.access_log,
+        server_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=int(settings.stop_timeout) or 1,
+    )
+
+
+def _raise_file_limit() -> None:
+    """Every waiting node is an open connection: take as many as the machine allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = hard if hard != resource.RLIM_INFINITY else 1_048_576
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _refuse(error: StartError, code: int) -> int:
+    print(f"broker: {error.message}", file=sys.stderr)
+    return code

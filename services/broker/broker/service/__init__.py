@@ -1,0 +1,1 @@
+"""The rules of the broker: one module per verb. No HTTP, no SQL."""

@@ -1,0 +1,123 @@
+"""The broker, put together: one object per process that owns the store, the clock and everything in memory."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from broker.clock import Clock
+from broker.domain.fairshare import FairShare
+from broker.domain.words import JobStatus
+from broker.service.claim import Claims
+from broker.service.finish import Finishing
+from broker.service.links import Links
+from broker.service.matching import ClaimQueue
+from broker.service.nodes import Nodes
+from broker.service.queries import Queries
+from broker.service.reaper import Reaper
+from broker.service.sessions import SessionBook
+from broker.service.submit import Submits
+from broker.service.waits import EndWaits
+from broker.settings import Settings
+from broker.store.base import Store
+from broker.store.changes import Changes
+
+__all__ = ["Broker"]
+
+log = logging.getLogger(__name__)
+
+
+class Broker:
+    """Start it, use its parts, stop it.
+
+    `clock_from` makes the clock, given the latest time that the store saw.
+    """
+
+    claims: Claims
+    submits: Submits
+    finishing: Finishing
+    nodes: Nodes
+    queries: Queries
+    links: Links
+    reaper: Reaper
+    clock: Clock
+
+    def __init__(self, settings: Settings, store: Store, clock_from: Callable[[float], Clock]) -> None:
+        self.settings = settings
+        self.store = store
+        self.book = SessionBook()
+        self.queue = ClaimQueue(settings.max_waiting_calls)
+        self.waits = EndWaits(settings.max_waiting_calls)
+        self.fair = FairShare()
+        self.ready = False
+        """Whether calls are served: after start, before stop."""
+        self._clock_from = clock_from
+        self._reaping: asyncio.Task[None] | None = None
+
+    @property
+    def stopping(self) -> bool:
+        """Whether new calls are to be refused."""
+        return self._stopping
+
+    _stopping = False
+
+    async def start(self) -> None:
+        """Open the store, grant leases, and begin to serve. StartError says what stands in the way."""
+        await self.store.open(self._committed)
+        saved = await self.store.last_clock()
+        self.clock = clock = self._clock_from(saved)
+        backlog = await self.store.resume(clock.now(), saved, self.settings.node_timeout)
+        for flow in backlog.flows:
+            self.fair.restore(flow.submitter, flow.priority, flow.first_rank, flow.last_rank)
+        for class_key in backlog.class_keys:
+            self.queue.ready(class_key, 1)
+        self._assemble(clock)
+        for node in await self.store.nodes():
+            self.book.take(node)
+        self._reaping = asyncio.create_task(self.reaper.run(), name="reaper")
+        self.ready = True
+        log.info("serving %d jobs and %d nodes", sum(backlog.totals.values()), len(self.book))
+
+    def _assemble(self, clock: Clock) -> None:
+        store, book, queue, settings = self.store, self.book, self.queue, self.settings
+        self.links = Links(book, clock, settings.link_grace, lambda session: self.reaper.lost(session))
+        self.reaper = Reaper(store, book, queue, self.links, clock, settings)
+        self.claims = Claims(store, book, queue, self.fair, clock, settings)
+        self.submits = Submits(store, book, queue, self.fair, clock, settings)
+        self.finishing = Finishing(store, book, self.links, clock, settings)
+        self.nodes = Nodes(store, book, queue, self.links, clock, settings)
+        self.queries = Queries(store, book, self.waits, clock, settings)
+
+    def begin_stop(self) -> None:
+        """Refuse new calls; let waiting ones return. What is being written is finished by `stop`."""
+        if not self.ready or self._stopping:
+            return
+        self._stopping = True
+        self.ready = False
+        self.claims.stop()
+        self.waits.close()
+        self.links.stop()
+
+    async def stop(self) -> None:
+        """Save what is only in memory and close the store."""
+        self.begin_stop()
+        if self._reaping is not None:
+            self._reaping.cancel()
+            await asyncio.wait((self._reaping,))
+        await self.store.save_leases(self.book.unsaved_leases(), self.clock.now())
+        await self.store.close()
+
+    def _committed(self, group: list[Changes]) -> None:
+        """What commits changed, in order: wake whoever waits for it."""
+        for changes in group:
+            for node_id, change in changes.held.items():
+                session = self.book.find(node_id)
+                if session is not None:
+                    session.held += change
+                    if change < 0:
+                        self.queue.look_again(node_id)
+            for class_key, count in changes.ready.items():
+                self.queue.ready(class_key, count)
+            self.queue.drained(changes.drained)
+            self.waits.finished(changes.finished)
+        if not self.store.totals()[JobStatus.PENDING]:
+            self.fair.idle()

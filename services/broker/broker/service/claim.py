@@ -1,0 +1,153 @@
+"""Claims: a node asks for jobs, and waits for them if it wants to."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from broker.clock import Clock
+from broker.domain.fairshare import FairShare
+from broker.service.matching import ClaimQueue
+from broker.service.sessions import NodeSession, SessionBook
+from broker.settings import Settings
+from broker.store.base import Store
+from broker.store.records import ClaimedJob, ClaimGrant, ClaimRequest
+from broker.wire.nodes import Claim
+
+__all__ = ["Claims", "Grant"]
+
+Gone = Callable[[], Awaitable[None]]
+"""Returns when the caller has hung up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a claim got; `drain`: the node gets nothing until it is resumed."""
+
+    jobs: tuple[ClaimedJob, ...] = ()
+    drain: bool = False
+
+
+class Claims:
+    """Hands jobs to nodes."""
+
+    def __init__(
+        self, store: Store, book: SessionBook, queue: ClaimQueue, fair: FairShare, clock: Clock, settings: Settings
+    ) -> None:
+        self._store = store
+        self._book = book
+        self._queue = queue
+        self._fair = fair
+        self._clock = clock
+        self._settings = settings
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Let every waiting claim return empty, and new ones not wait."""
+        self._stopping = True
+        self._queue.wake_all()
+
+    async def claim(self, wish: Claim, gone: Gone) -> Grant:
+        """Jobs for the node, at once or within `wait` seconds. UnknownNodeError, SessionEndedError.
+
+        Never empty while a job that the node can run is pending and the node has room. `gone` is watched while the
+        claim waits: who has hung up gets no job.
+        """
+        session = self._book.check(wish.node_id, wish.session)
+        session.sign_of_life(self._clock.now(), self._settings.node_timeout)
+        if wish.claim_number is not None:
+            self._queue.supersede(session)
+        watch = _Watch(gone)
+        try:
+            return await self._serve(session, wish, watch)
+        finally:
+            watch.stop()
+
+    async def _serve(self, session: NodeSession, wish: Claim, watch: "_Watch") -> Grant:
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + wish.wait
+        look = wish.claim_number is not None  # a repeated number gets its old attempts, pending jobs or not
+        while not session.claims_nothing:
+            granted = ClaimGrant(())
+            if look or self._queue.runnable(session):
+                granted = await self._take(session, wish)
+            look = False
+            if granted.jobs:
+                if not watch.gone:
+                    return Grant(granted.jobs)
+                await self._put_back(session, granted)
+            if watch.gone or loop.time() >= give_up or not self._may_wait(session):
+                return Grant()
+            if self._queue.runnable(session) and not granted.full:
+                continue  # something came while we asked
+            if not await self._wait(session, give_up, watch):
+                return Grant()
+        return Grant(drain=True)
+
+    async def _take(self, session: NodeSession, wish: Claim) -> ClaimGrant:
+        """What can be had right now."""
+        classes = self._queue.runnable(session)
+        granted = await self._store.claim(
+            ClaimRequest(
+                node_id=session.node_id,
+                class_keys=classes,
+                max_jobs=wish.max_jobs,
+                claim_number=wish.claim_number,
+                capacity=session.capacity,
+                deadline_slack=self._slack(session),
+            ),
+            self._clock.now(),
+        )
+        if granted.full:
+            self._queue.offer(classes)
+        if granted.jobs and not granted.repeated:
+            session.last_granted = self._clock.now()
+            self._fair.claimed(len(granted.jobs))
+        return granted
+
+    async def _put_back(self, session: NodeSession, granted: ClaimGrant) -> None:
+        """The caller hung up while it was being served: nobody would run these jobs."""
+        refs = [(job.id, job.fence) for job in granted.jobs]
+        await self._store.release(session.node_id, refs, self._clock.now(), self._settings.result_ttl)
+
+    def _may_wait(self, session: NodeSession) -> bool:
+        return not self._stopping and self._book.find(session.node_id) is session
+
+    def _slack(self, session: NodeSession) -> float:
+        """Beyond its timeout a claimed job may wait for a slot: behind one other job, if the node claims ahead."""
+        ahead = 0.0 if session.slots is None else self._settings.job_timeout
+        return ahead + self._settings.timeout_grace
+
+    async def _wait(self, session: NodeSession, give_up: float, watch: "_Watch") -> bool:
+        """Wait for news; False when the claim is to return empty."""
+        waiter = self._queue.begin(session)
+        try:
+            timeout = give_up - asyncio.get_running_loop().time()
+            await asyncio.wait((waiter.future, watch.task), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            if watch.gone or waiter.superseded:
+                self._queue.pass_on(waiter)
+                return False
+            return waiter.future.done()
+        finally:
+            self._queue.end(waiter)
+
+
+class _Watch:
+    """Notices that the caller hung up; begun when the claim first waits, because it costs a task."""
+
+    def __init__(self, gone: Gone) -> None:
+        self._gone = gone
+        self._task: asyncio.Future[None] | None = None
+
+    @property
+    def task(self) -> "asyncio.Future[None]":
+        if self._task is None:
+            self._task = asyncio.ensure_future(self._gone())
+        return self._task
+
+    @property
+    def gone(self) -> bool:
+        return self._task is not None and self._task.done()
+
+    def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()

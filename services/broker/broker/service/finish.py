@@ -1,0 +1,104 @@
+"""What nodes say about their attempts: started, completed, released. What clients want ended: cancel."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+from broker.clock import Clock
+from broker.domain.words import AttemptOutcome, Failure
+from broker.errors import NotFoundError
+from broker.service.links import Links
+from broker.service.sessions import SessionBook
+from broker.settings import Settings
+from broker.store.base import Store
+from broker.store.records import CancelOutcome, Completion, CompletionOutcome, Lost, Ref
+from broker.wire.nodes import Completed, NodeCall, Release, Start
+
+__all__ = ["Finishing", "judge"]
+
+
+class Finishing:
+    """The ends of attempts and jobs."""
+
+    def __init__(self, store: Store, book: SessionBook, links: Links, clock: Clock, settings: Settings) -> None:
+        self._store = store
+        self._book = book
+        self._links = links
+        self._clock = clock
+        self._settings = settings
+
+    async def start(self, body: Start) -> list[Lost]:
+        """The programs run; what is no longer the node's is listed."""
+        session = self._book.check(body.node_id, body.session)
+        refs = [(ref.job_id, ref.fence) for ref in body.jobs]
+        return await self._store.start(session.node_id, refs, self._clock.now(), self._settings.timeout_grace)
+
+    async def complete(self, caller: NodeCall, completions: Sequence[Completed]) -> list[CompletionOutcome]:
+        """Take the ends of attempts, each judged by itself. UnknownNodeError, SessionEndedError."""
+        session = self._book.check(caller.node_id, caller.session)
+        judged = [judge(completion) for completion in completions]
+        return await self._store.complete(session.node_id, judged, self._clock.now(), self._settings.result_ttl)
+
+    async def release(self, body: Release) -> list[Ref]:
+        """Put attempts back unrun; those that were the node's to give are listed."""
+        session = self._book.check(body.node_id, body.session)
+        refs = [(ref.job_id, ref.fence) for ref in body.jobs]
+        return await self._store.release(session.node_id, refs, self._clock.now(), self._settings.result_ttl)
+
+    async def cancel(self, job_id: str) -> CancelOutcome:
+        """End a job. A linked node is asked, and may deliver what was printed; another hears of it at its next beat."""
+        node_id = await self._holder(job_id)
+        node_answers = node_id is not None and self._links.connected(node_id)
+        outcome = await self._store.cancel(
+            job_id, self._clock.now(), self._settings.result_ttl, node_answers=node_answers
+        )
+        if outcome is None:
+            raise NotFoundError
+        if outcome.node_id is not None:
+            kind = "cancel" if outcome.requested else "lost"
+            self._links.tell(outcome.node_id, {"type": kind, "job_id": job_id, "fence": outcome.fence})
+        return outcome
+
+    async def _holder(self, job_id: str) -> str | None:
+        job = await self._store.job(job_id)
+        return job.node_id if job else None
+
+
+def judge(said: Completed) -> Completion:
+    """What a node's words mean: the outcome of the attempt and the verdict on the program."""
+    failure: Failure | None = None
+    if said.failure == "platform":
+        outcome = AttemptOutcome.PLATFORM
+    elif said.failure == "cancelled":
+        outcome, failure = AttemptOutcome.FAILED, Failure.CANCELLED
+    elif said.failure is not None:
+        outcome, failure = AttemptOutcome.FAILED, Failure(said.failure)
+    elif said.exit_code == 0:
+        outcome = AttemptOutcome.COMPLETED
+    else:
+        outcome, failure = AttemptOutcome.FAILED, Failure.EXIT
+    details = said.model_dump(
+        include={"limit", "usage", "signal", "output_bytes", "error_bytes", "message"}, exclude_none=True
+    )
+    usage = said.usage
+    return Completion(
+        job_id=said.job_id,
+        fence=said.fence,
+        output=said.output,
+        error=said.error,
+        exit_code=said.exit_code,
+        outcome=outcome,
+        failure=failure,
+        details=json.dumps(details) if details else None,
+        usage=(usage.wall_seconds, usage.cpu_seconds, usage.memory_peak_bytes) if usage else (None, None, None),
+        digest=_digest(said),
+        message=said.message,
+    )
+
+
+def _digest(said: Completed) -> str:
+    """SHA-256 of what was printed, so that attempts can be compared when the output is gone."""
+    whole = hashlib.sha256(said.output.encode())
+    whole.update(b"\x00")
+    whole.update(said.error.encode())
+    return whole.hexdigest()

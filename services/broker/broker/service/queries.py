@@ -1,0 +1,131 @@
+"""What clients ask: status, results, lists."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from broker.clock import Clock, iso
+from broker.domain.placement import JobClass, waiting_for
+from broker.domain.words import Failure, JobStatus
+from broker.errors import GoneError, InvalidFieldError, NotFoundError
+from broker.service.sessions import NodeSession, SessionBook
+from broker.service.waits import EndWaits
+from broker.settings import Settings
+from broker.store.base import Store
+from broker.store.records import Attempt, Job, JobFilter, Result
+from broker.store.tables import NEVER
+
+__all__ = ["Queries", "explain"]
+
+Found = TypeVar("Found", Job, Result)
+
+_ENDED = (JobStatus.COMPLETED, JobStatus.FAILED)
+
+
+class Queries:
+    """Answers about jobs and nodes."""
+
+    def __init__(self, store: Store, book: SessionBook, waits: EndWaits, clock: Clock, settings: Settings) -> None:
+        self._store = store
+        self._book = book
+        self._waits = waits
+        self._clock = clock
+        self._settings = settings
+
+    async def job(self, job_id: str, wait: float = 0) -> Job:
+        """The job, as soon as it has ended or `wait` seconds are over. NotFoundError, GoneError."""
+        return await self._look(job_id, self._store.job, lambda job: job, wait)
+
+    async def result(self, job_id: str, wait: float = 0) -> Result:
+        """The job with its output, under the same terms; it may not have ended. NotFoundError, GoneError."""
+        return await self._look(job_id, self._store.result, lambda result: result.job, wait)
+
+    async def results(self, job_ids: Sequence[str]) -> list[Result | None]:
+        """Several results; None for what is unknown or deleted."""
+        if len(job_ids) > self._settings.max_batch:
+            raise InvalidFieldError(
+                "job_ids", f"at most {self._settings.max_batch} results can be asked for at a time."
+            )
+        found = []
+        for job_id in job_ids:
+            result = await self._store.result(job_id)
+            found.append(result if result and not self._expired(result.job) else None)
+        return found
+
+    async def attempts(self, job_id: str) -> list[Attempt]:
+        """The attempts of a job, oldest first."""
+        return await self._store.attempts(job_id)
+
+    async def list_jobs(self, wanted: JobFilter) -> tuple[list[Job], int | None]:
+        """A page of jobs, newest first, and the next page's cursor."""
+        return await self._store.list_jobs(wanted)
+
+    async def nodes(self) -> list[tuple[NodeSession, int, int]]:
+        """Every known node with its completed and failed jobs."""
+        found = []
+        for node in await self._store.nodes():
+            session = self._book.find(node.id)
+            if session is not None:
+                found.append((session, node.jobs_completed, node.jobs_failed))
+        return found
+
+    def is_alive(self, session: NodeSession) -> bool:
+        """Whether the node's lease holds."""
+        return session.alive(self._clock.now())
+
+    def waiting_for(self, job: Job) -> str | None:
+        """Why a pending job waits, in words; None when it does not."""
+        if job.status is not JobStatus.PENDING:
+            return None
+        if job.run_at is not None:
+            if job.follows or job.run_at >= NEVER:
+                return "an identical job to end"
+            what = "another try after a backoff" if job.attempt else "its start time"
+            return f"{what}, at {iso(job.run_at)}"
+        groups = self._book.claiming_groups(self._clock.now())
+        return waiting_for(JobClass.from_key(job.class_key), (group.profile for group in groups)) or "a free slot"
+
+    async def _look(
+        self, job_id: str, read: Callable[[str], Awaitable[Found | None]], job_of: Callable[[Found], Job], wait: float
+    ) -> Found:
+        if wait <= 0:
+            return await self._present(job_id, read, job_of)
+        ended = self._waits.begin(job_id)  # before the first look, so that no end is missed
+        try:
+            found = await self._present(job_id, read, job_of)
+            if job_of(found).status in _ENDED:
+                return found
+            await asyncio.wait((ended,), timeout=wait)
+            return await self._present(job_id, read, job_of)
+        finally:
+            self._waits.end(job_id, ended)
+
+    async def _present(
+        self, job_id: str, read: Callable[[str], Awaitable[Found | None]], job_of: Callable[[Found], Job]
+    ) -> Found:
+        found = await read(job_id)
+        if found is not None and not self._expired(job_of(found)):
+            return found
+        if found is not None or await self._store.was_deleted(job_id):
+            raise GoneError
+        raise NotFoundError
+
+    def _expired(self, job: Job) -> bool:
+        return job.expires_at is not None and job.expires_at <= self._clock.now()
+
+
+def explain(job: Job) -> str | None:
+    """A sentence for a job that failed without its program's having done so; None otherwise."""
+    match job.failure:
+        case Failure.NODE_LOST:
+            return f"The job's node was lost {job.losses} times; no attempts are left."
+        case Failure.PLATFORM:
+            return f"The executor failed {job.losses} times; no attempts are left."
+        case Failure.EXPIRED:
+            return "The job's deadline passed while it was pending."
+        case Failure.REJECTED:
+            return "No node could run the job."
+        case Failure.CANCELLED:
+            return "The job was cancelled."
+        case _:
+            return None

@@ -1,0 +1,116 @@
+"""What has to be done because time passes: a loop that cannot be stopped by one failure."""
+
+import asyncio
+import logging
+
+from broker.clock import Clock
+from broker.errors import BrokerError
+from broker.service.links import Links
+from broker.service.matching import ClaimQueue
+from broker.service.sessions import NodeSession, SessionBook
+from broker.settings import Settings
+from broker.store.base import Store
+from broker.store.records import SweepPolicy, Swept
+
+__all__ = ["Reaper"]
+
+log = logging.getLogger(__name__)
+
+TICK_SECONDS = 0.5
+"""How late a lease's end, a deadline or an expiry may be noticed."""
+SHORTEST_SLEEP_SECONDS = 0.02
+"""How late a job whose start time has come may be noticed."""
+
+
+class Reaper:
+    """Rescues the jobs of silent nodes, sweeps, and writes leases down."""
+
+    def __init__(
+        self, store: Store, book: SessionBook, queue: ClaimQueue, links: Links, clock: Clock, settings: Settings
+    ) -> None:
+        self._store = store
+        self._book = book
+        self._queue = queue
+        self._links = links
+        self._clock = clock
+        self._settings = settings
+        self._policy = SweepPolicy(
+            result_ttl=settings.result_ttl,
+            tombstone_ttl=settings.tombstone_ttl,
+            idempotency_ttl=settings.idempotency_ttl,
+            node_retention=settings.node_retention,
+            cancel_grace=settings.cancel_grace,
+        )
+        self._saved_at = clock.now()
+        self._unmatched_since: dict[str, float] = {}
+
+    async def run(self) -> None:
+        """Tick until cancelled."""
+        while True:
+            pause = TICK_SECONDS
+            try:
+                pause = await self.tick()
+            except BrokerError as error:
+                log.warning("a sweep was put off: %s", error.message)
+            except Exception:
+                log.exception("a sweep failed; the next one tries again")
+            await asyncio.sleep(pause)
+
+    async def tick(self) -> float:
+        """Do what is due; the answer is how many seconds the next tick may wait."""
+        now = self._clock.now()
+        await self._rescue_silent(now)
+        swept = await self._store.sweep(now, self._policy, self._hopeless(now))
+        for node_id, (job_id, fence) in swept.overdue:
+            self._links.tell(node_id, {"type": "lost", "job_id": job_id, "fence": fence})
+        for node_id in swept.forgotten_nodes:
+            self._book.forget(node_id)
+        await self._reject_impossible(now)
+        await self._save_leases(now)
+        return self._pause(swept)
+
+    async def lost(self, session: NodeSession) -> None:
+        """The session's node is gone: take its jobs back now."""
+        session.lapsed = True
+        session.lease_until = min(session.lease_until, self._clock.now())
+        await self._store.rescue([session.node_id], self._clock.now(), self._settings.result_ttl)
+
+    async def _rescue_silent(self, now: float) -> None:
+        silent = [session for session in self._book if session.lease_until <= now and not session.lapsed]
+        if not silent:
+            return
+        for session in silent:
+            log.warning("node %s: its lease ended", session.node_id)
+        await self._store.rescue([s.node_id for s in silent], now, self._settings.result_ttl)
+        for session in silent:
+            # A beat that came meanwhile has renewed the lease; it will hear which jobs it lost.
+            session.lapsed = session.lease_until <= now
+
+    def _hopeless(self, now: float) -> frozenset[str]:
+        groups = self._book.claiming_groups(now)
+        return frozenset(key for key in self._queue.pending_classes if not any(group.can_run(key) for group in groups))
+
+    async def _reject_impossible(self, now: float) -> None:
+        """End jobs that no node in the registry, dead or alive, could run, after a time for such a node to come."""
+        groups = self._book.groups()
+        unmatched = {
+            key for key in self._queue.pending_classes if groups and not any(group.can_run(key) for group in groups)
+        }
+        self._unmatched_since = {key: self._unmatched_since.get(key, now) for key in unmatched}
+        before = now - self._settings.reject_after
+        for key, since in self._unmatched_since.items():
+            if since <= before:
+                await self._store.reject_class(key, before, now, self._policy)
+
+    async def _save_leases(self, now: float) -> None:
+        if now - self._saved_at < min(self._settings.node_timeout / 4, 5):
+            return
+        self._saved_at = now
+        await self._store.save_leases(self._book.unsaved_leases(), now)
+
+    def _pause(self, swept: Swept) -> float:
+        if swept.more:
+            return 0.0
+        if swept.next_due is None:
+            return TICK_SECONDS
+        return min(TICK_SECONDS, max(SHORTEST_SLEEP_SECONDS, swept.next_due - self._clock.now()))

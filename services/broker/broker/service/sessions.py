@@ -1,0 +1,220 @@
+"""The nodes that the broker knows, in memory: their sessions, leases, profiles and loads.
+
+A heartbeat changes memory only; leases are written down now and then (`unsaved`), at latest at a quarter of their
+length, so that a restarted broker knows who was alive.
+"""
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakValueDictionary
+
+from broker.domain.placement import JobClass, NodeProfile, can_run, distance
+from broker.errors import SessionEndedError, UnknownNodeError
+from broker.store.records import Node, NodeLease
+
+__all__ = ["NodeSession", "ProfileGroup", "SessionBook", "hash_token", "new_token"]
+
+_MEMO_LIMIT = 4096
+
+
+def new_token() -> str:
+    """A secret of 192 random bits."""
+    return secrets.token_urlsafe(24)
+
+
+def hash_token(token: str) -> str:
+    """What is stored of a secret: it has too much randomness to be guessed from its hash."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class ProfileGroup:
+    """Sessions that offer the same: what they can run is worked out once."""
+
+    def __init__(self, profile: NodeProfile) -> None:
+        self.profile = profile
+        self._matches: dict[str, bool] = {}
+        self._runnable: tuple[int, tuple[str, ...]] = (-1, ())
+
+    def can_run(self, class_key: str) -> bool:
+        """Whether these nodes can run the class."""
+        known = self._matches.get(class_key)
+        if known is None:
+            if len(self._matches) >= _MEMO_LIMIT:
+                self._matches.clear()
+            known = self._matches[class_key] = can_run(JobClass.from_key(class_key), self.profile)
+        return known
+
+    def distance(self, class_key: str) -> float:
+        """How far these nodes are from what the class prefers."""
+        return distance(JobClass.from_key(class_key), self.profile)
+
+    def runnable(self, pending: set[str], version: int) -> tuple[str, ...]:
+        """Those of the pending classes that these nodes can run, nearest preference first."""
+        if self._runnable[0] != version:
+            keys = [key for key in pending if self.can_run(key)]
+            if len(keys) > 1:
+                keys.sort(key=self.distance)
+            self._runnable = (version, tuple(keys))
+        return self._runnable[1]
+
+
+@dataclass(slots=True, eq=False)
+class NodeSession:
+    """A node in its present session."""
+
+    node_id: str
+    secret_hash: str
+    session_hash: str
+    number: int
+    endpoint: str
+    capabilities: dict[str, Any]
+    group: ProfileGroup
+    slots: int | None
+    name: str | None
+    version: str | None
+    registered_at: float
+    lease_until: float
+    last_heartbeat: float
+    draining: bool = False
+    """The operator wants it to claim no more."""
+    leaving: bool = False
+    """The node itself said so."""
+    held: int = 0
+    """Attempts that it holds."""
+    last_granted: float = 0.0
+    lapsed: bool = False
+    """Its lease ended and its jobs were rescued."""
+    unsaved: bool = False
+
+    @property
+    def capacity(self) -> int | None:
+        """Attempts that it may hold: its slots, and one ahead for each. None: an old node, which never said."""
+        return None if self.slots is None else 2 * self.slots
+
+    @property
+    def load(self) -> float:
+        """Attempts held per slot."""
+        return self.held / (self.slots or 1)
+
+    @property
+    def claims_nothing(self) -> bool:
+        """Whether it is to get no jobs."""
+        return self.draining or self.leaving
+
+    def alive(self, now: float) -> bool:
+        """Whether its lease holds."""
+        return self.lease_until > now
+
+    def sign_of_life(self, now: float, lease_seconds: float) -> None:
+        """Renew the lease."""
+        self.lease_until = now + lease_seconds
+        self.last_heartbeat = now
+        self.lapsed = False
+        self.unsaved = True
+
+
+class SessionBook:
+    """All nodes by id."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[str, NodeSession] = {}
+        self._groups: WeakValueDictionary[NodeProfile, ProfileGroup] = WeakValueDictionary()
+
+    def __iter__(self) -> Iterator[NodeSession]:
+        return iter(self._sessions.values())
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def find(self, node_id: str) -> NodeSession | None:
+        """The node's present session."""
+        return self._sessions.get(node_id)
+
+    def check(self, node_id: str, token: str | None) -> NodeSession:
+        """The session that a call comes from. UnknownNodeError, SessionEndedError."""
+        session = self._sessions.get(node_id)
+        if session is None:
+            raise UnknownNodeError
+        if token is not None and not hmac.compare_digest(hash_token(token), session.session_hash):
+            raise SessionEndedError
+        return session
+
+    def take(self, node: Node) -> NodeSession:
+        """Put a stored node, or its new session, in the book."""
+        session = NodeSession(
+            node_id=node.id,
+            secret_hash=node.secret_hash,
+            session_hash=node.session_hash,
+            number=node.session_number,
+            endpoint=node.endpoint,
+            capabilities=node.capabilities,
+            group=self._group(profile_of(node.capabilities)),
+            slots=node.slots,
+            name=node.name,
+            version=node.version,
+            registered_at=node.registered_at,
+            lease_until=node.lease_until,
+            last_heartbeat=node.last_heartbeat,
+            draining=node.draining,
+            held=node.held,
+        )
+        self._sessions[node.id] = session
+        return session
+
+    def forget(self, node_id: str) -> None:
+        """Drop a node from the book."""
+        self._sessions.pop(node_id, None)
+
+    def live(self, now: float) -> list[NodeSession]:
+        """Sessions whose lease holds."""
+        return [session for session in self._sessions.values() if session.lease_until > now]
+
+    def groups(self) -> list[ProfileGroup]:
+        """The different profiles among all known nodes, dead ones included."""
+        return list({id(session.group): session.group for session in self._sessions.values()}.values())
+
+    def claiming_groups(self, now: float) -> list[ProfileGroup]:
+        """The different profiles among live nodes that may claim."""
+        live = (s.group for s in self._sessions.values() if s.lease_until > now and not s.claims_nothing)
+        return list({id(group): group for group in live}.values())
+
+    def interpreters(self) -> set[str]:
+        """Everything that some known node offers."""
+        return set().union(*(group.profile.interpreters for group in self.groups()))
+
+    def unsaved_leases(self) -> list[NodeLease]:
+        """What heartbeats changed since the last call."""
+        leases = []
+        for session in self._sessions.values():
+            if session.unsaved:
+                session.unsaved = False
+                leases.append(NodeLease(session.node_id, session.lease_until, session.last_heartbeat))
+        return leases
+
+    def _group(self, profile: NodeProfile) -> ProfileGroup:
+        group = self._groups.get(profile)
+        if group is None:
+            group = self._groups[profile] = ProfileGroup(profile)
+        return group
+
+
+def profile_of(capabilities: dict[str, Any]) -> NodeProfile:
+    """What matching looks at, from capabilities that passed wire.nodes.Capabilities."""
+    memory = capabilities.get("max_memory_mb")
+    if memory is None and capabilities.get("memory_gb"):
+        memory = capabilities["memory_gb"] * 1024
+    place = capabilities.get("location")
+    cores = capabilities.get("cpu_cores")
+    return NodeProfile(
+        interpreters=frozenset(capabilities.get("interpreters") or ()),
+        max_memory_mb=None if memory is None else int(memory),
+        gpu=bool(capabilities.get("gpu")),
+        cpu_cores=None if cores is None else float(cores),
+        labels=frozenset((capabilities.get("labels") or {}).items()),
+        region=capabilities.get("region"),
+        location=(place["latitude"], place["longitude"]) if place else None,
+    )

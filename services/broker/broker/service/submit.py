@@ -1,0 +1,157 @@
+"""Taking jobs in: checking what a type cannot say, giving them their class, rank and identity."""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from broker.clock import Clock
+from broker.domain.fairshare import FairShare
+from broker.domain.placement import JobClass
+from broker.errors import IdempotencyConflictError, InvalidFieldError, OverloadedError
+from broker.service.matching import ClaimQueue
+from broker.service.sessions import SessionBook
+from broker.settings import Settings
+from broker.store.base import Store
+from broker.store.records import Idempotency, NewJob, Submission, SubmitOutcome
+from broker.wire.jobs import SubmitJob
+
+__all__ = ["COMMON_INTERPRETERS", "Submits", "new_job_id"]
+
+COMMON_INTERPRETERS = frozenset({"python3", "node", "bash", "sh", "ruby", "perl"})
+"""What the node image brings; others become known when a node offers them."""
+
+_SPEC_FIELDS = ("args", "stdin", "env", "files", "entrypoint", "outputs", "memory_mb", "cpu_seconds")
+
+
+def new_job_id() -> str:
+    """A UUID of version 7: 74 random bits, so that it cannot be guessed, behind the time, so that ids come in order
+    and the database's index grows at its end."""
+    value = (time.time_ns() // 1_000_000 << 80) | int.from_bytes(os.urandom(10), "big")
+    value &= ~(0xF << 76) & ~(0x3 << 62)
+    return str(UUID(int=value | (0x7 << 76) | (0x2 << 62)))
+
+
+class Submits:
+    """Makes jobs of requests."""
+
+    def __init__(
+        self, store: Store, book: SessionBook, queue: ClaimQueue, fair: FairShare, clock: Clock, settings: Settings
+    ) -> None:
+        self._store = store
+        self._book = book
+        self._queue = queue
+        self._fair = fair
+        self._clock = clock
+        self._settings = settings
+
+    async def submit(self, jobs: Sequence[SubmitJob], idempotency_key: str | None) -> SubmitOutcome:
+        """Store the jobs, all or none. InvalidFieldError, IdempotencyConflictError, OverloadedError."""
+        if len(jobs) > self._settings.max_batch:
+            raise InvalidFieldError("jobs", f"{len(jobs)} jobs: a batch has at most {self._settings.max_batch}.")
+        now = self._clock.now()
+        single = len(jobs) == 1
+        checked = [self._new_job(job, now, "" if single else f"jobs.{place}.") for place, job in enumerate(jobs)]
+        idempotency = None if idempotency_key is None else Idempotency(idempotency_key, _body_hash(jobs))
+        outcome = await self._store.submit(Submission(tuple(checked), idempotency), now)
+        if outcome.conflict:
+            raise IdempotencyConflictError
+        return outcome
+
+    def _new_job(self, job: SubmitJob, now: float, where: str) -> NewJob:
+        limit = self._settings.job_timeout
+        timeout = limit if job.timeout is None else job.timeout
+        if timeout > limit:
+            raise InvalidFieldError(f"{where}timeout", f"timeout is at most {limit:g} seconds (JOB_TIMEOUT).")
+        if job.interpreter not in COMMON_INTERPRETERS:
+            self._check_interpreter(job.interpreter, where)
+        class_key = class_of(job).key()
+        self._check_classes(class_key)
+        run_at = _moment(job.not_before, now, f"{where}not_before")
+        give_up_at = _moment(job.deadline, now, f"{where}deadline")
+        spec = _spec(job)
+        return NewJob(
+            id=new_job_id(),
+            interpreter=job.interpreter,
+            class_key=class_key,
+            priority=job.priority,
+            rank=self._fair.stamp(job.submitter, job.priority),
+            timeout=timeout,
+            max_retries=self._settings.max_retries if job.max_retries is None else job.max_retries,
+            created_at=now,
+            code=job.code or "",
+            spec=spec,
+            submitter=job.submitter,
+            labels=json.dumps(job.labels) if job.labels else None,
+            retry_on=",".join(sorted(set(job.retry_on))),
+            run_at=run_at if run_at is not None and run_at > now else None,
+            give_up_at=give_up_at,
+            dedupe_key=_dedupe_key(job, timeout, spec) if job.cache else None,
+        )
+
+    def _check_interpreter(self, interpreter: str, where: str) -> None:
+        known = COMMON_INTERPRETERS | self._book.interpreters()
+        if interpreter not in known:
+            raise InvalidFieldError(
+                f"{where}interpreter", f"unknown interpreter {interpreter}: known are {', '.join(sorted(known))}."
+            )
+
+    def _check_classes(self, class_key: str) -> None:
+        pending = self._queue.pending_classes
+        if class_key not in pending and len(pending) >= self._settings.max_classes:
+            raise OverloadedError("Jobs with too many different requirements are pending: try again later.")
+
+
+def class_of(job: SubmitJob) -> JobClass:
+    """What the job asks of a node."""
+    wants, likes = job.requires, job.prefer
+    if wants is None and likes is None:
+        return JobClass(job.interpreter, JobClass.memory_step(job.memory_mb))
+    near = likes.near if likes else None
+    return JobClass(
+        interpreter=job.interpreter,
+        memory_mb=JobClass.memory_step(job.memory_mb),
+        gpu=bool(wants and wants.gpu),
+        min_cpu_cores=(wants.min_cpu_cores or 0) if wants else 0,
+        labels=tuple(sorted(wants.labels.items())) if wants else (),
+        region=wants.region if wants else None,
+        prefer_region=likes.region if likes else None,
+        prefer_near=(round(near.latitude), round(near.longitude)) if near else None,
+    )
+
+
+def _moment(value: float | datetime | None, now: float, field: str) -> float | None:
+    """Seconds from now, or a point in time, as a point in time."""
+    if value is None:
+        return None
+    if not isinstance(value, datetime):
+        return now + value
+    if value.tzinfo is None:
+        raise InvalidFieldError(field, f"{field} needs a time zone, as in 2030-01-31T12:00:00+00:00.")
+    return value.timestamp()
+
+
+def _spec(job: SubmitJob) -> str | None:
+    """What the node needs beside the code; None for a plain job."""
+    if not job.model_fields_set & set(_SPEC_FIELDS):
+        return None
+    given = job.model_dump(include=set(_SPEC_FIELDS), exclude_defaults=True)
+    return json.dumps(given, ensure_ascii=False, separators=(",", ":")) if given else None
+
+
+def _dedupe_key(job: SubmitJob, timeout: float, spec: str | None) -> str:
+    """Equal for jobs that run the same program on the same input within the same limits."""
+    return _digest([job.interpreter, job.code, timeout, json.loads(spec) if spec else None, class_of(job).key()])
+
+
+def _body_hash(jobs: Sequence[SubmitJob]) -> str:
+    return _digest([job.model_dump(mode="json", exclude_unset=True) for job in jobs])
+
+
+def _digest(content: Any) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

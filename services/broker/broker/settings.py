@@ -1,0 +1,144 @@
+"""Every setting of the broker: environment first, then the file named by BROKER_CONFIG, then the defaults here.
+
+Four names are shared with other parts of the system and carry no prefix: JOB_TIMEOUT, RESULT_TTL, NODE_TIMEOUT and
+MAX_RETRIES. All others are BROKER_ plus the field's name in capitals. The file (TOML or JSON) uses the same names.
+"""
+
+import json
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from broker.errors import StartError
+
+__all__ = ["Settings", "load_settings"]
+
+CONFIG_VARIABLE = "BROKER_CONFIG"
+MIB = 1024 * 1024
+
+
+class Settings(BaseSettings):
+    """The broker's settings. Times are in seconds, sizes in bytes."""
+
+    model_config = SettingsConfigDict(env_prefix="BROKER_", extra="ignore", frozen=True, populate_by_name=True)
+
+    job_timeout: float = Field(300, validation_alias="JOB_TIMEOUT", gt=0, le=7 * 86400)
+    """The longest run time that a job may ask for, and the default."""
+    result_ttl: float = Field(3600, validation_alias="RESULT_TTL", gt=0)
+    """How long an ended job and its result are kept."""
+    node_timeout: float = Field(60, validation_alias="NODE_TIMEOUT", ge=0.5)
+    """The lease: how long a silent node keeps its jobs."""
+    max_retries: int = Field(3, validation_alias="MAX_RETRIES", ge=0, le=100)
+    """How often a job is run again after its node or its executor failed."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535)
+    database: Path = Path("data/broker.db")
+    durability: Literal["full", "relaxed"] = "full"
+    """`full`: an answer is sent after the disk has the change. `relaxed`: a power cut may lose the last moments."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    access_log: bool = False
+
+    max_body_bytes: int = Field(2 * MIB, ge=1024)
+    """The largest body of a client's call."""
+    max_node_body_bytes: int = Field(16 * MIB, ge=64 * 1024)
+    """The largest body of a node's call: it carries outputs."""
+    body_timeout: float = Field(30, gt=0)
+    """How long a body may take to arrive."""
+    max_batch: int = Field(1000, ge=1, le=10_000)
+    """Jobs in one POST /submit/batch or /results/batch."""
+    max_queued_writes: int = Field(10_000, ge=1)
+    """Calls that may wait for the database's writer; beyond it the answer is 503."""
+    max_waiting_calls: int = Field(20_000, ge=1)
+    """Calls that may hang in a long poll at a time; beyond it the answer is 503."""
+    max_classes: int = Field(1_000, ge=1)
+    """Different sets of requirements that may be pending at a time; beyond it the answer is 503."""
+
+    link_grace: float = Field(2, ge=0)
+    """How long a node may take to come back after its link broke."""
+    timeout_grace: float = Field(15, ge=0)
+    """What a node may take beyond a job's timeout to set it up, end it and deliver the result."""
+    cancel_grace: float = Field(2, ge=0)
+    """How long a linked node may take to deliver a cancelled job's partial output."""
+    reject_after: float = Field(300, ge=0)
+    """How long a job waits for a kind of node that no node, dead or alive, ever was."""
+    node_retention: float = Field(86400, ge=60)
+    """How long a silent node stays in the list."""
+    tombstone_ttl: float = Field(86400, ge=0)
+    """How long an expired job is answered with 410 rather than 404."""
+    idempotency_ttl: float = Field(86400, ge=60)
+    """How long an Idempotency-Key is remembered."""
+    stop_timeout: float = Field(10, gt=0)
+    """How long a stopping broker waits for the calls that it is answering."""
+
+    @field_validator("durability", "log_level", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments (tests) beat the environment, which beats the file."""
+        return init_settings, env_settings, _FileSource(settings_cls)
+
+
+class _FileSource(PydanticBaseSettingsSource):
+    """The settings in the file that BROKER_CONFIG names."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        raise NotImplementedError  # the whole file is read at once in __call__
+
+    def __call__(self) -> dict[str, Any]:
+        name = os.environ.get(CONFIG_VARIABLE)
+        if not name:
+            return {}
+        known = {_variable(field): field for field in Settings.model_fields}
+        values = {}
+        for key, value in _read(Path(name)).items():
+            if key not in known:
+                raise StartError(f"{name}: unknown setting {key}; known are {', '.join(sorted(known))}")
+            field = known[key]
+            values[str(Settings.model_fields[field].validation_alias or field)] = value
+        return values
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read and check all settings; StartError names the variable that is wrong and what would be right."""
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            location = str(problem["loc"][0])
+            name = location if location.isupper() else _variable(location)
+            lines.append(f"{name}={problem['input']!r}: {problem['msg']}")
+        raise StartError("wrong settings: " + "; ".join(lines)) from None
+
+
+def _variable(field: str) -> str:
+    alias = Settings.model_fields[field].validation_alias
+    return str(alias) if alias else f"BROKER_{field.upper()}"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except OSError as error:
+        raise StartError(f"{CONFIG_VARIABLE}={path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise StartError(f"{CONFIG_VARIABLE}={path}: not valid TOML or JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise StartError(f"{CONFIG_VARIABLE}={path}: must hold names and values")
+    return values

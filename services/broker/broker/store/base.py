@@ -1,0 +1,151 @@
+"""What the service needs of a store. SqliteStore is one; every implementation passes tests/store.
+
+Writing methods return after the change is durable. Every method that changes a job acts on one attempt, named by its
+fence, or does nothing. Errors: OverloadedError when too much waits, StoreBrokenError when the database refused (then
+nothing of the call was kept).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from broker.store.changes import Changes
+from broker.store.records import (
+    Attempt,
+    Backlog,
+    CancelOutcome,
+    ClaimGrant,
+    ClaimRequest,
+    Completion,
+    CompletionOutcome,
+    HeldAttempt,
+    Job,
+    JobFilter,
+    Lost,
+    Node,
+    NodeLease,
+    Ref,
+    Registration,
+    Result,
+    Submission,
+    SubmitOutcome,
+    SweepPolicy,
+    Swept,
+)
+
+__all__ = ["Store", "Subscriber"]
+
+Subscriber = Callable[[list[Changes]], None]
+
+
+class Store(Protocol):
+    """The queue's memory. `now` is always the caller's: the store has no clock."""
+
+    # ---- life
+
+    async def open(self, subscriber: Subscriber) -> None:
+        """Make ready. The subscriber hears of every committed operation, in commit order, before its caller."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what waits and let go of the database."""
+        ...
+
+    async def last_clock(self) -> float:
+        """The latest time that was saved; 0 for a new store."""
+        ...
+
+    async def resume(self, now: float, stopped_at: float, lease_seconds: float) -> Backlog:
+        """Grant fresh leases to whoever had one when the broker stopped; report what is left to do."""
+        ...
+
+    # ---- jobs
+
+    async def submit(self, submission: Submission, now: float) -> SubmitOutcome:
+        """Store all jobs or none."""
+        ...
+
+    async def claim(self, request: ClaimRequest, now: float) -> ClaimGrant:
+        """Hand out pending jobs, best rank first."""
+        ...
+
+    async def start(self, node_id: str, refs: Sequence[Ref], now: float, grace: float) -> list[Lost]:
+        """assigned → running."""
+        ...
+
+    async def complete(
+        self, node_id: str, completions: Sequence[Completion], now: float, result_ttl: float
+    ) -> list[CompletionOutcome]:
+        """Take the ends of attempts."""
+        ...
+
+    async def release(self, node_id: str, refs: Sequence[Ref], now: float, result_ttl: float) -> list[Ref]:
+        """Take attempts back unrun."""
+        ...
+
+    async def cancel(self, job_id: str, now: float, result_ttl: float, *, node_answers: bool) -> CancelOutcome | None:
+        """Cancel; None when unknown."""
+        ...
+
+    # ---- nodes and time
+
+    async def register(self, registration: Registration, now: float, result_ttl: float) -> tuple[int, list[Ref]]:
+        """Begin a session; the answer is its number and what the earlier one held."""
+        ...
+
+    async def save_leases(self, leases: Sequence[NodeLease], now: float) -> None:
+        """Write down leases and the clock."""
+        ...
+
+    async def set_draining(self, node_id: str, draining: bool) -> None:
+        """Remember whether a node may claim."""
+        ...
+
+    async def rescue(self, node_ids: Sequence[str], now: float, result_ttl: float) -> list[Ref]:
+        """Take everything away from lost nodes."""
+        ...
+
+    async def sweep(self, now: float, policy: SweepPolicy, hopeless: frozenset[str]) -> Swept:
+        """Do what the time asks for."""
+        ...
+
+    async def reject_class(self, class_key: str, before: float, now: float, policy: SweepPolicy) -> int:
+        """End pending jobs of a class that nobody could run."""
+        ...
+
+    # ---- reading
+
+    async def job(self, job_id: str) -> Job | None:
+        """A job without input and output."""
+        ...
+
+    async def result(self, job_id: str) -> Result | None:
+        """A job with its output."""
+        ...
+
+    async def was_deleted(self, job_id: str) -> bool:
+        """Whether the job ended and was deleted after RESULT_TTL."""
+        ...
+
+    async def attempts(self, job_id: str) -> list[Attempt]:
+        """A job's attempts, oldest first."""
+        ...
+
+    async def list_jobs(self, wanted: JobFilter) -> tuple[list[Job], int | None]:
+        """A page of jobs, newest first, and the cursor of the next page."""
+        ...
+
+    async def held_by(self, node_id: str) -> list[HeldAttempt]:
+        """The attempts that a node holds."""
+        ...
+
+    async def why_lost(self, job_id: str) -> Lost:
+        """Why an attempt that a node lists is not its own."""
+        ...
+
+    async def nodes(self) -> list[Node]:
+        """All nodes, the longest known first."""
+        ...
+
+    def totals(self) -> dict[str, int]:
+        """Status -> number of jobs, kept up to date with every commit."""
+        ...

@@ -1,0 +1,77 @@
+"""Handing jobs to a node."""
+
+from broker.domain.words import JobStatus
+from broker.store.ops.sweep import promote
+from broker.store.records import ClaimedJob, ClaimGrant, ClaimRequest
+from broker.store.sql import life
+from broker.store.transaction import Row, Transaction, id_list
+
+__all__ = ["claim"]
+
+
+def claim(tx: Transaction, request: ClaimRequest, now: float, *, promote_first: bool) -> ClaimGrant:
+    """Give the node the first jobs of the classes that it can run, up to its wish and its capacity.
+
+    `promote_first`: some waiting job's time may have come since the last sweep.
+    """
+    if promote_first:
+        promote(tx, now)
+    if request.claim_number is not None:
+        before = tx.rows(life.GRANTED_BEFORE, {"node_id": request.node_id, "number": request.claim_number})
+        if before:
+            return ClaimGrant(_with_inputs(tx, before), repeated=True)
+    wanted = request.max_jobs
+    if request.capacity is not None:
+        held = tx.rows(life.COUNT_HELD, {"node_id": request.node_id})[0][0]
+        wanted = min(wanted, request.capacity - held)
+        if wanted <= 0:
+            return ClaimGrant((), full=True)
+    seqs = _choose(tx, request.class_keys, wanted)
+    if not seqs:
+        return ClaimGrant(())
+    return ClaimGrant(_assign(tx, request, seqs, now))
+
+
+def _choose(tx: Transaction, class_keys: tuple[str, ...], wanted: int) -> list[int]:
+    """The rows to hand out, best rank first; among equals the class that prefers this node, then the older job."""
+    heads: list[tuple[float, int, int, str]] = []
+    found: dict[str, int] = {}
+    for place, class_key in enumerate(class_keys):
+        rows = tx.rows(life.READY_HEADS, {"class_key": class_key, "limit": wanted})
+        found[class_key] = len(rows)
+        heads += [(rank, place, seq, class_key) for seq, rank in rows]
+    heads.sort()
+    taken = heads[:wanted]
+    left = dict(found)
+    for _, _, _, class_key in taken:
+        left[class_key] -= 1
+    tx.changes.drained.update(key for key, count in left.items() if count == 0 and found[key] < wanted)
+    return [seq for _, _, seq, _ in taken]
+
+
+def _assign(tx: Transaction, request: ClaimRequest, seqs: list[int], now: float) -> tuple[ClaimedJob, ...]:
+    rows = tx.rows(
+        life.ASSIGN,
+        {
+            "seqs": id_list(seqs),
+            "node": request.node_id,
+            "number": request.claim_number,
+            "now": now,
+            "slack": request.deadline_slack,
+        },
+    )
+    tx.run(life.OPEN_ATTEMPTS, {"seqs": id_list(row[0] for row in rows), "now": now})
+    order = {seq: place for place, seq in enumerate(seqs)}
+    rows.sort(key=lambda row: order[row[0]])
+    tx.changes.held[request.node_id] += len(rows)
+    for _ in rows:
+        tx.changes.moved(JobStatus.PENDING, JobStatus.ASSIGNED)
+    return _with_inputs(tx, rows)
+
+
+def _with_inputs(tx: Transaction, rows: list[Row]) -> tuple[ClaimedJob, ...]:
+    inputs = {seq: (code, spec) for seq, code, spec in tx.rows(life.INPUTS, {"seqs": id_list(row[0] for row in rows)})}
+    return tuple(
+        ClaimedJob(job_id, interpreter, timeout, attempt, fence, *inputs[seq])
+        for seq, job_id, interpreter, timeout, attempt, fence in rows
+    )

@@ -1,0 +1,198 @@
+"""The end of an attempt, whatever ended it: the job goes back to the queue, or is over for good.
+
+Every path goes through `settle`, which asks the domain for the decision and carries it out with statements that act
+only on the attempt that was judged.
+"""
+
+from dataclasses import dataclass
+
+from broker.domain.retry import Again, Counters, Over, after_attempt
+from broker.domain.words import AttemptOutcome, Failure, JobStatus
+from broker.store.sql import life
+from broker.store.tables import NEVER
+from broker.store.transaction import Row, Transaction
+
+__all__ = ["Judged", "Measured", "end_pending", "settle"]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a decision about a job looks at."""
+
+    seq: int
+    id: str
+    status: JobStatus
+    fence: int
+    node_id: str | None
+    class_key: str
+    losses: int
+    reruns: int
+    max_retries: int
+    retry_on: str
+    cancel_requested_at: float | None
+    dedupe_key: str | None
+    failure: str | None
+    deadline_at: float | None
+    follows: int | None
+
+    @staticmethod
+    def of(row: Row) -> "Judged":
+        """From a row of the JUDGE statements."""
+        seq, job_id, status, *rest = row
+        return Judged(seq, job_id, JobStatus(status), *rest)
+
+    @property
+    def held(self) -> bool:
+        """Whether a node holds it."""
+        return self.deadline_at is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a node measured of an attempt, kept with it."""
+
+    exit_code: int | None = None
+    wall_seconds: float | None = None
+    cpu_seconds: float | None = None
+    memory_peak_bytes: int | None = None
+    digest: str | None = None
+    message: str | None = None
+
+
+_NOTHING = Measured()
+
+
+def settle(
+    tx: Transaction,
+    job: Judged,
+    outcome: AttemptOutcome,
+    now: float,
+    result_ttl: float,
+    *,
+    verdict: Failure | None = None,
+    measured: Measured = _NOTHING,
+) -> JobStatus:
+    """End the attempt that holds the job; the answer is the job's new status."""
+    assert job.node_id is not None
+    tx.run(life.CLOSE_ATTEMPT, _closing(job, outcome, now, verdict, measured))
+    tx.changes.held[job.node_id] -= 1
+    if outcome is AttemptOutcome.COMPLETED:
+        _over(tx, job, None, job.losses, job.reruns, measured.exit_code, now, result_ttl)
+        return JobStatus.COMPLETED
+    decision = after_attempt(
+        outcome,
+        Counters(job.losses, job.reruns, job.max_retries, job.cancel_requested_at is not None),
+        tx.jitter.random(),
+        verdict=verdict,
+        retry_on=frozenset(job.retry_on.split(",")),
+    )
+    if isinstance(decision, Over):
+        _over(tx, job, decision.failure, decision.losses, decision.reruns, measured.exit_code, now, result_ttl)
+        return JobStatus.FAILED
+    _again(tx, job, decision, now)
+    return JobStatus.PENDING
+
+
+def end_pending(tx: Transaction, job: Judged, failure: Failure, now: float, result_ttl: float) -> None:
+    """End a job that no node holds."""
+    tx.run(
+        life.END_PENDING,
+        {"at_seq": job.seq, "new_failure": failure.value, "now": now, "expires": now + result_ttl},
+    )
+    tx.changes.moved(JobStatus.PENDING, JobStatus.FAILED)
+    tx.changes.finished.append(job.id)
+    if job.dedupe_key is not None and job.follows is None:
+        _next_leader(tx, job.seq)
+
+
+def _closing(
+    job: Judged, outcome: AttemptOutcome, now: float, verdict: Failure | None, measured: Measured
+) -> dict[str, object]:
+    return {
+        "at_seq": job.seq,
+        "at_fence": job.fence,
+        "now": now,
+        "new_outcome": outcome.value,
+        "new_failure": verdict.value if verdict else None,
+        "code": measured.exit_code,
+        "wall": measured.wall_seconds,
+        "cpu": measured.cpu_seconds,
+        "memory": measured.memory_peak_bytes,
+        "digest": measured.digest,
+        "note": measured.message,
+    }
+
+
+def _again(tx: Transaction, job: Judged, decision: Again, now: float) -> None:
+    run_at = now + decision.delay if decision.delay > 0 else None
+    tx.run(
+        life.REQUEUE,
+        {
+            "at_seq": job.seq,
+            "at_fence": job.fence,
+            "new_run_at": run_at,
+            "given_back": int(decision.give_back),
+            "new_losses": decision.losses,
+            "new_reruns": decision.reruns,
+        },
+    )
+    tx.changes.moved(job.status, JobStatus.PENDING)
+    if run_at is None:
+        tx.changes.ready[job.class_key] += 1
+    else:
+        tx.changes.waits_until(run_at)
+
+
+def _over(
+    tx: Transaction,
+    job: Judged,
+    failure: Failure | None,
+    losses: int,
+    reruns: int,
+    exit_code: int | None,
+    now: float,
+    result_ttl: float,
+) -> None:
+    status = JobStatus.COMPLETED if failure is None else JobStatus.FAILED
+    expires = now + result_ttl
+    tx.run(
+        life.END_HELD,
+        {
+            "at_seq": job.seq,
+            "at_fence": job.fence,
+            "new_status": status.value,
+            "new_failure": failure.value if failure else None,
+            "code": exit_code,
+            "new_losses": losses,
+            "new_reruns": reruns,
+            "now": now,
+            "expires": expires,
+        },
+    )
+    tx.changes.moved(job.status, status)
+    tx.changes.finished.append(job.id)
+    if job.dedupe_key is None or job.follows is not None:
+        return
+    if failure is None:
+        _end_followers(tx, job.seq, exit_code, now, expires)
+    else:
+        _next_leader(tx, job.seq)
+
+
+def _end_followers(tx: Transaction, leader: int, exit_code: int | None, now: float, expires: float) -> None:
+    """Identical jobs that waited get the leader's success."""
+    for _, job_id in tx.rows(life.FOLLOWERS, {"leader": leader}):
+        tx.changes.moved(JobStatus.PENDING, JobStatus.COMPLETED)
+        tx.changes.finished.append(job_id)
+    tx.run(life.COPY_SUCCESS, {"leader": leader, "code": exit_code, "now": now, "expires": expires})
+
+
+def _next_leader(tx: Transaction, leader: int) -> None:
+    """The oldest identical job that waited runs now, and the others wait for it."""
+    followers = tx.rows(life.FOLLOWERS, {"leader": leader})
+    if not followers:
+        return
+    heir = followers[0][0]
+    for (class_key,) in tx.rows(life.PROMOTE_FOLLOWER, {"at_seq": heir}):
+        tx.changes.ready[class_key] += 1
+    tx.run(life.FOLLOW_ANOTHER, {"leader": leader, "new_leader": heir, "run_at": NEVER})

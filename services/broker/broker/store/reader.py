@@ -1,0 +1,172 @@
+"""Short reads on a query-only connection, done right where they are asked for.
+
+A point read by primary or unique key takes 10 to 30 µs, less than handing it to a thread; the event loop owns this
+connection. Listings can be long and go through a thread with a connection of its own.
+"""
+
+import json
+import sqlite3
+from typing import Any
+
+from broker.domain.words import AttemptOutcome, Failure, JobStatus, LostReason
+from broker.store.ops.finish import why_lost
+from broker.store.records import Attempt, HeldAttempt, Job, JobFilter, Lost, Node, Result
+from broker.store.sql import reads
+from broker.store.transaction import Row
+
+__all__ = ["Reader"]
+
+_JOB_WIDTH = len(reads.JOB_COLUMNS)
+
+
+class Reader:
+    """Reads committed data. Not for use by two threads at a time."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._connection.close()
+
+    def job(self, job_id: str) -> Job | None:
+        """See Store.job."""
+        row = self._one(reads.JOB, job_id=job_id)
+        return _job(row) if row else None
+
+    def result(self, job_id: str) -> Result | None:
+        """See Store.result."""
+        row = self._one(reads.RESULT, job_id=job_id)
+        if row is None:
+            return None
+        output, error, details = row[_JOB_WIDTH:]
+        return Result(_job(row[:_JOB_WIDTH]), output or "", error or "", details)
+
+    def was_deleted(self, job_id: str) -> bool:
+        """See Store.was_deleted."""
+        return self._one(reads.TOMBSTONE, job_id=job_id) is not None
+
+    def attempts(self, job_id: str) -> list[Attempt]:
+        """See Store.attempts."""
+        return [_attempt(row) for row in self._all(reads.ATTEMPTS, job_id=job_id)]
+
+    def list_jobs(self, wanted: JobFilter) -> tuple[list[Job], int | None]:
+        """See Store.list_jobs."""
+        name, value = wanted.label or (None, None)
+        rows = self._all(
+            reads.LIST,
+            before=wanted.before if wanted.before is not None else 2**62,
+            status=wanted.status.value if wanted.status else None,
+            submitter=wanted.submitter,
+            label_path=None if name is None else f"$.{json.dumps(name)}",
+            label_value=value,
+            limit=wanted.limit,
+        )
+        cursor = rows[-1][_JOB_WIDTH - 1] if len(rows) == wanted.limit else None
+        return [_job(row) for row in rows], cursor
+
+    def held_by(self, node_id: str) -> list[HeldAttempt]:
+        """See Store.held_by."""
+        return [
+            HeldAttempt(job_id, fence, number, cancel is not None)
+            for job_id, fence, number, cancel in self._all(reads.HELD_BY, node_id=node_id)
+        ]
+
+    def why_lost(self, job_id: str) -> Lost:
+        """See Store.why_lost."""
+        row = self._one(reads.STATE_OF, job_id=job_id)
+        if row is None:
+            return Lost(job_id, 0, LostReason.UNKNOWN)
+        status, fence, failure = row
+        return Lost(job_id, fence, why_lost(JobStatus(status), failure))
+
+    def nodes(self) -> list[Node]:
+        """See Store.nodes."""
+        held: dict[str, int] = dict(self._all(reads.HELD_COUNTS))
+        return [_node(row, held) for row in self._all(reads.NODES)]
+
+    def _one(self, sql: str, **parameters: Any) -> Row | None:
+        rows = self._all(sql, **parameters)
+        return rows[0] if rows else None
+
+    def _all(self, sql: str, **parameters: Any) -> list[Row]:
+        return self._connection.execute(sql, parameters).fetchall()
+
+
+def _job(row: Row) -> Job:
+    (
+        job_id,
+        status,
+        interpreter,
+        class_key,
+        priority,
+        timeout,
+        max_retries,
+        submitter,
+        labels,
+        node_id,
+        attempt,
+        losses,
+        fence,
+        created_at,
+        started_at,
+        completed_at,
+        expires_at,
+        run_at,
+        give_up_at,
+        cancel_requested_at,
+        follows,
+        result_of,
+        failure,
+        exit_code,
+        _seq,
+    ) = row
+    return Job(
+        id=job_id,
+        status=JobStatus(status),
+        interpreter=interpreter,
+        class_key=class_key,
+        priority=priority,
+        timeout=timeout,
+        max_retries=max_retries,
+        submitter=submitter,
+        labels=json.loads(labels) if labels else {},
+        node_id=node_id,
+        attempt=attempt,
+        losses=losses,
+        fence=fence,
+        created_at=created_at,
+        started_at=started_at,
+        completed_at=completed_at,
+        expires_at=expires_at,
+        run_at=run_at,
+        give_up_at=give_up_at,
+        cancel_requested=cancel_requested_at is not None,
+        follows=follows is not None,
+        cached=result_of is not None,
+        failure=Failure(failure) if failure else None,
+        exit_code=exit_code,
+    )
+
+
+def _attempt(row: Row) -> Attempt:
+    number, fence, node_id, session, claimed, started, ended, outcome, failure, *measured = row
+    return Attempt(
+        number,
+        fence,
+        node_id,
+        session,
+        claimed,
+        started,
+        ended,
+        AttemptOutcome(outcome) if outcome else None,
+        Failure(failure) if failure else None,
+        *measured,
+    )
+
+
+def _node(row: Row, held: dict[str, int]) -> Node:
+    values = dict(zip(reads.NODE_COLUMNS, row, strict=True))
+    values["capabilities"] = json.loads(values["capabilities"])
+    values["draining"] = bool(values["draining"])
+    return Node(**values, held=held.get(values["id"], 0))

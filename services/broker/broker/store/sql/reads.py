@@ -1,0 +1,114 @@
+"""Statements of the read-only connection."""
+
+from sqlalchemy import bindparam, func, select, text
+
+from broker.store.sql.compile import compiled
+from broker.store.tables import attempts, job_inputs, job_results, job_states, nodes, tombstones
+
+j = job_states.c
+p = bindparam
+
+JOB_COLUMNS = (
+    j.id,
+    j.status,
+    j.interpreter,
+    j.class_key,
+    j.priority,
+    j.timeout,
+    j.max_retries,
+    j.submitter,
+    j.labels,
+    j.node_id,
+    j.attempt,
+    j.losses,
+    j.fence,
+    j.created_at,
+    j.started_at,
+    j.completed_at,
+    j.expires_at,
+    j.run_at,
+    j.give_up_at,
+    j.cancel_requested_at,
+    j.follows,
+    j.result_of,
+    j.failure,
+    j.exit_code,
+    j.seq,
+)
+JOB = compiled(select(*JOB_COLUMNS).where(j.id == p("job_id")))
+RESULT = compiled(
+    select(*JOB_COLUMNS, job_results.c.output, job_results.c.error, job_results.c.details)
+    .select_from(job_states.outerjoin(job_results, job_results.c.seq == func.coalesce(j.result_of, j.seq)))
+    .where(j.id == p("job_id"))
+)
+INPUT = compiled(
+    select(job_inputs.c.code, job_inputs.c.spec)
+    .select_from(job_states.join(job_inputs, job_inputs.c.seq == j.seq))
+    .where(j.id == p("job_id"))
+)
+TOMBSTONE = compiled(select(tombstones.c.id).where(tombstones.c.id == p("job_id")))
+ATTEMPTS = compiled(
+    select(
+        *(
+            attempts.c[name]
+            for name in (
+                "number",
+                "fence",
+                "node_id",
+                "session_number",
+                "claimed_at",
+                "started_at",
+                "ended_at",
+                "outcome",
+                "failure",
+                "exit_code",
+                "wall_seconds",
+                "cpu_seconds",
+                "memory_peak_bytes",
+                "output_digest",
+                "message",
+            )
+        )
+    )
+    .select_from(attempts.join(job_states, job_states.c.seq == attempts.c.seq))
+    .where(j.id == p("job_id"))
+    .order_by(attempts.c.fence)
+)
+HELD_BY = compiled(
+    select(j.id, j.fence, j.claim_number, j.cancel_requested_at).where(
+        j.node_id == p("node_id"), j.deadline_at.is_not(None)
+    )
+)
+STATE_OF = compiled(select(j.status, j.fence, j.failure).where(j.id == p("job_id")))
+NODE_COLUMNS = (
+    "id",
+    "secret_hash",
+    "session_hash",
+    "session_number",
+    "endpoint",
+    "capabilities",
+    "slots",
+    "name",
+    "version",
+    "draining",
+    "registered_at",
+    "last_heartbeat",
+    "lease_until",
+    "jobs_completed",
+    "jobs_failed",
+)
+NODES = compiled(select(*(nodes.c[name] for name in NODE_COLUMNS)).order_by(nodes.c.registered_at, nodes.c.id))
+HELD_COUNTS = compiled(select(j.node_id, func.count()).where(j.deadline_at.is_not(None)).group_by(j.node_id))
+LIST = compiled(
+    # Newest first. A filter that is NULL does not filter; seq is the primary key, so a page is a short walk unless a
+    # filter is rare, which is why the reader runs this away from the event loop.
+    select(*JOB_COLUMNS)
+    .where(
+        j.seq < p("before"),
+        text("(:status IS NULL OR status = :status)"),
+        text("(:submitter IS NULL OR submitter = :submitter)"),
+        text("(:label_path IS NULL OR json_extract(labels, :label_path) = :label_value)"),
+    )
+    .order_by(j.seq.desc())
+    .limit(p("limit"))
+)

@@ -1,0 +1,225 @@
+"""The store on one SQLite file: a thread that writes in groups, and a connection for short reads."""
+
+import asyncio
+import random
+import sqlite3
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from broker.domain.words import JobStatus
+from broker.errors import StartError
+from broker.store.base import Subscriber
+from broker.store.changes import Changes
+from broker.store.connection import FileLock, connect_reader, connect_writer
+from broker.store.migrate import migrate
+from broker.store.ops import claim as claiming
+from broker.store.ops import finish, nodes, submit, sweep
+from broker.store.reader import Reader
+from broker.store.records import (
+    Attempt,
+    Backlog,
+    CancelOutcome,
+    ClaimGrant,
+    ClaimRequest,
+    Completion,
+    CompletionOutcome,
+    Flow,
+    HeldAttempt,
+    Job,
+    JobFilter,
+    Lost,
+    Node,
+    NodeLease,
+    Ref,
+    Registration,
+    Result,
+    Submission,
+    SubmitOutcome,
+    SweepPolicy,
+    Swept,
+)
+from broker.store.sql import upkeep
+from broker.store.transaction import Transaction
+from broker.store.writer import GroupWriter
+
+__all__ = ["SqliteStore"]
+
+
+class SqliteStore:
+    """See broker.store.base.Store. One process per file."""
+
+    def __init__(
+        self,
+        database: Path,
+        *,
+        durable: bool = True,
+        max_queued: int = 10_000,
+        jitter: random.Random | None = None,
+    ) -> None:
+        self._database = database
+        self._durable = durable
+        self._max_queued = max_queued
+        self._jitter = jitter or random.Random()  # noqa: S311  # spreads retries, guards nothing
+        self._lock = FileLock(database)
+        self._totals: Counter[JobStatus] = Counter()
+        self._next_due: float | None = None
+
+    # ---- life
+
+    async def open(self, subscriber: Subscriber) -> None:
+        """Lock, migrate, connect. StartError says what to do when one of them is impossible."""
+        try:
+            self._database.parent.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire()
+            migrate(self._database)
+            connection = connect_writer(self._database, durable=self._durable)
+            self._reader = Reader(connect_reader(self._database))
+            self._long_reader = Reader(connect_reader(self._database))
+        except (OSError, sqlite3.Error) as error:
+            raise StartError(f"BROKER_DATABASE={self._database} cannot be opened: {error}") from None
+        self._threads = ThreadPoolExecutor(1, thread_name_prefix="store-reader")
+        self._subscriber = subscriber
+        self._writer = GroupWriter(connection, self._committed, limit=self._max_queued, jitter=self._jitter)
+
+    async def close(self) -> None:
+        """Finish what waits; fold the log back; let the next broker in."""
+        await self._writer.close()
+        self._threads.shutdown()
+        self._reader.close()
+        self._long_reader.close()
+        self._lock.release()
+
+    async def last_clock(self) -> float:
+        """The latest time that was saved."""
+        row = await self._writer.submit(lambda tx: tx.row(upkeep.READ_CLOCK, {}))
+        return float(row[0]) if row else 0.0
+
+    async def resume(self, now: float, stopped_at: float, lease_seconds: float) -> Backlog:
+        """Grant leases and time to whoever had them; count what is there."""
+        return await self._writer.submit(lambda tx: self._resume(tx, now, stopped_at, lease_seconds))
+
+    def _resume(self, tx: Transaction, now: float, stopped_at: float, lease_seconds: float) -> Backlog:
+        until = now + lease_seconds
+        tx.run(upkeep.GRANT_LEASES, {"stopped_at": stopped_at, "until": until})
+        tx.run(upkeep.GRANT_TIME, {"until": until})
+        tx.run(upkeep.SAVE_CLOCK, {"now": now})
+        totals = {JobStatus(status): count for status, count in tx.rows(upkeep.TOTALS, {})}
+        self._totals = Counter(totals)
+        self._next_due = tx.rows(upkeep.NEXT_DUE, {})[0][0]
+        return Backlog(
+            totals=totals,
+            class_keys=frozenset(row[0] for row in tx.rows(upkeep.PENDING_CLASSES, {})),
+            flows=tuple(Flow(*row) for row in tx.rows(upkeep.PENDING_FLOWS, {})),
+        )
+
+    def _committed(self, group: list[Changes]) -> None:
+        for changes in group:
+            if changes.totals:
+                self._totals.update(changes.totals)
+            if changes.due_is_earliest:
+                self._next_due = changes.due
+            elif changes.due is not None:
+                self._next_due = changes.due if self._next_due is None else min(self._next_due, changes.due)
+        self._subscriber(group)
+
+    # ---- jobs
+
+    async def submit(self, submission: Submission, now: float) -> SubmitOutcome:
+        """Store all jobs or none."""
+        size = sum(len(job.code) + len(job.spec or "") for job in submission.jobs)
+        return await self._writer.submit(lambda tx: submit.submit(tx, submission, now), size=size)
+
+    async def claim(self, request: ClaimRequest, now: float) -> ClaimGrant:
+        """Hand out pending jobs, best rank first."""
+        due = self._next_due is not None and self._next_due <= now
+        return await self._writer.submit(lambda tx: claiming.claim(tx, request, now, promote_first=due), urgent=True)
+
+    async def start(self, node_id: str, refs: Sequence[Ref], now: float, grace: float) -> list[Lost]:
+        """assigned → running."""
+        return await self._writer.submit(lambda tx: finish.start(tx, node_id, refs, now, grace), urgent=True)
+
+    async def complete(
+        self, node_id: str, completions: Sequence[Completion], now: float, result_ttl: float
+    ) -> list[CompletionOutcome]:
+        """Take the ends of attempts."""
+        size = sum(len(completion.output) + len(completion.error) for completion in completions)
+        return await self._writer.submit(
+            lambda tx: finish.complete(tx, node_id, completions, now, result_ttl), urgent=True, size=size
+        )
+
+    async def release(self, node_id: str, refs: Sequence[Ref], now: float, result_ttl: float) -> list[Ref]:
+        """Take attempts back unrun."""
+        return await self._writer.submit(lambda tx: finish.release(tx, node_id, refs, now, result_ttl), urgent=True)
+
+    async def cancel(self, job_id: str, now: float, result_ttl: float, *, node_answers: bool) -> CancelOutcome | None:
+        """Cancel; None when unknown."""
+        return await self._writer.submit(
+            lambda tx: finish.cancel(tx, job_id, now, result_ttl, node_answers=node_answers), urgent=True
+        )
+
+    # ---- nodes and time
+
+    async def register(self, registration: Registration, now: float, result_ttl: float) -> tuple[int, list[Ref]]:
+        """Begin a session."""
+        return await self._writer.submit(lambda tx: nodes.register(tx, registration, now, result_ttl), urgent=True)
+
+    async def save_leases(self, leases: Sequence[NodeLease], now: float) -> None:
+        """Write down leases and the clock."""
+        await self._writer.submit(lambda tx: nodes.save_leases(tx, leases, now), urgent=True)
+
+    async def set_draining(self, node_id: str, draining: bool) -> None:
+        """Remember whether a node may claim."""
+        await self._writer.submit(lambda tx: nodes.set_draining(tx, node_id, draining), urgent=True)
+
+    async def rescue(self, node_ids: Sequence[str], now: float, result_ttl: float) -> list[Ref]:
+        """Take everything away from lost nodes."""
+        return await self._writer.submit(lambda tx: sweep.rescue(tx, node_ids, now, result_ttl), urgent=True)
+
+    async def sweep(self, now: float, policy: SweepPolicy, hopeless: frozenset[str]) -> Swept:
+        """Do what the time asks for."""
+        return await self._writer.submit(lambda tx: sweep.sweep(tx, now, policy, hopeless), urgent=True)
+
+    async def reject_class(self, class_key: str, before: float, now: float, policy: SweepPolicy) -> int:
+        """End pending jobs of a class that nobody could run."""
+        return await self._writer.submit(lambda tx: sweep.reject_class(tx, class_key, before, now, policy))
+
+    # ---- reading
+
+    async def job(self, job_id: str) -> Job | None:
+        """A job without input and output."""
+        return self._reader.job(job_id)
+
+    async def result(self, job_id: str) -> Result | None:
+        """A job with its output."""
+        return self._reader.result(job_id)
+
+    async def was_deleted(self, job_id: str) -> bool:
+        """Whether the job ended and was deleted after RESULT_TTL."""
+        return self._reader.was_deleted(job_id)
+
+    async def attempts(self, job_id: str) -> list[Attempt]:
+        """A job's attempts, oldest first."""
+        return self._reader.attempts(job_id)
+
+    async def list_jobs(self, wanted: JobFilter) -> tuple[list[Job], int | None]:
+        """A page of jobs, read in the reader's thread: a rare filter may walk far."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._long_reader.list_jobs, wanted)
+
+    async def held_by(self, node_id: str) -> list[HeldAttempt]:
+        """The attempts that a node holds."""
+        return self._reader.held_by(node_id)
+
+    async def why_lost(self, job_id: str) -> Lost:
+        """Why an attempt that a node lists is not its own."""
+        return self._reader.why_lost(job_id)
+
+    async def nodes(self) -> list[Node]:
+        """All nodes, the longest known first."""
+        return self._reader.nodes()
+
+    def totals(self) -> dict[str, int]:
+        """Status -> number of jobs."""
+        return {status.value: self._totals[status] for status in JobStatus}

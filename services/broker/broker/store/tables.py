@@ -1,0 +1,219 @@
+"""The tables, as SQLModel classes. Migrations create them; a test holds the two together.
+
+A job's row is kept small, because every transition rewrites it: what comes in (`job_inputs`) and what comes out
+(`job_results`) lie beside it. The view `jobs` puts them together again for people with an SQL shell; it has the
+columns that the contract names, with times as UTC text. Times in the tables are seconds since 1970 UTC.
+"""
+
+from typing import Any, ClassVar, cast
+
+from sqlalchemy import CheckConstraint, Index, Table, text
+from sqlmodel import Field, SQLModel
+
+__all__ = [
+    "NEVER",
+    "attempts",
+    "broker_state",
+    "idempotency_keys",
+    "job_inputs",
+    "job_results",
+    "job_states",
+    "metadata",
+    "nodes",
+    "tombstones",
+]
+
+NEVER = 9e15
+"""The `run_at` of a job that waits for an identical one to end; no clock gets there."""
+
+
+def _partial(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+    return Index(name, *columns, unique=unique, sqlite_where=text(where), postgresql_where=text(where))
+
+
+class JobState(SQLModel, table=True):
+    """A job's place in its life. `deadline_at` is set exactly while a node holds it."""
+
+    __tablename__: ClassVar[Any] = "job_states"
+    __table_args__ = (
+        CheckConstraint("(status IN ('assigned', 'running')) = (deadline_at IS NOT NULL)", name="held_has_deadline"),
+        CheckConstraint("(status IN ('completed', 'failed')) = (completed_at IS NOT NULL)", name="ended_has_time"),
+        CheckConstraint("(status = 'failed') = (failure IS NOT NULL)", name="failed_has_failure"),
+        # What a claim reads: one range per class, in the order of handing out.
+        _partial("job_ready", "class_key", "rank", "seq", where="status = 'pending' AND run_at IS NULL"),
+        _partial("job_due", "run_at", where="status = 'pending' AND run_at IS NOT NULL"),
+        _partial("job_give_up", "give_up_at", where="status = 'pending' AND give_up_at IS NOT NULL"),
+        _partial("job_held", "node_id", where="deadline_at IS NOT NULL"),
+        _partial("job_overdue", "deadline_at", where="deadline_at IS NOT NULL"),
+        _partial(
+            "job_cancel",
+            "cancel_requested_at",
+            where="cancel_requested_at IS NOT NULL AND deadline_at IS NOT NULL",
+        ),
+        _partial("job_expiry", "expires_at", where="expires_at IS NOT NULL"),
+        _partial("job_dedupe", "dedupe_key", where="dedupe_key IS NOT NULL"),
+        _partial(
+            "job_single_flight",
+            "dedupe_key",
+            where="dedupe_key IS NOT NULL AND follows IS NULL AND completed_at IS NULL",
+            unique=True,
+        ),
+        _partial("job_followers", "follows", where="follows IS NOT NULL"),
+        {"sqlite_autoincrement": True},
+    )
+
+    seq: int | None = Field(default=None, primary_key=True)
+    """Order of arrival, never used again."""
+    id: str = Field(unique=True)
+    status: str
+    interpreter: str
+    class_key: str
+    priority: int
+    rank: float
+    """Order within a class, fixed at submit (domain.fairshare)."""
+    submitter: str | None
+    labels: str | None
+    timeout: float
+    max_retries: int
+    retry_on: str
+    created_at: float
+    run_at: float | None
+    """When a waiting job becomes claimable; NULL: now."""
+    give_up_at: float | None
+    attempt: int = 0
+    """Attempts used up, the running one included."""
+    losses: int = 0
+    reruns: int = 0
+    fence: int = 0
+    """Grows by one at each claim and never shrinks."""
+    node_id: str | None
+    """Who holds it, or who ended it."""
+    claim_number: int | None
+    started_at: float | None
+    deadline_at: float | None
+    """When the broker takes it back from a node that lives."""
+    cancel_requested_at: float | None
+    dedupe_key: str | None
+    follows: int | None
+    """seq of the identical job whose end this one waits for."""
+    result_of: int | None
+    """seq of the identical job whose result is this one's."""
+    failure: str | None
+    exit_code: int | None
+    completed_at: float | None
+    expires_at: float | None
+
+
+class JobInput(SQLModel, table=True):
+    """What a node needs to run a job."""
+
+    __tablename__: ClassVar[Any] = "job_inputs"
+
+    seq: int = Field(primary_key=True)
+    code: str
+    spec: str | None
+
+
+class JobResult(SQLModel, table=True):
+    """What a job printed, and what was measured."""
+
+    __tablename__: ClassVar[Any] = "job_results"
+
+    seq: int = Field(primary_key=True)
+    output: str
+    error: str
+    details: str | None
+
+
+class AttemptRow(SQLModel, table=True):
+    """One handing of a job to one node; (seq, fence) names it."""
+
+    __tablename__: ClassVar[Any] = "attempts"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    seq: int = Field(primary_key=True)
+    fence: int = Field(primary_key=True)
+    number: int
+    node_id: str
+    session_number: int
+    claimed_at: float
+    started_at: float | None
+    ended_at: float | None
+    outcome: str | None
+    failure: str | None
+    exit_code: int | None
+    wall_seconds: float | None
+    cpu_seconds: float | None
+    memory_peak_bytes: int | None
+    output_digest: str | None
+    message: str | None
+
+
+class NodeRow(SQLModel, table=True):
+    """A node and its present session. Secrets are stored as SHA-256."""
+
+    __tablename__: ClassVar[Any] = "nodes"
+
+    id: str = Field(primary_key=True)
+    secret_hash: str
+    session_hash: str
+    session_number: int = 1
+    endpoint: str
+    capabilities: str
+    """JSON, as the node sent it."""
+    slots: int | None
+    name: str | None
+    version: str | None
+    draining: bool = False
+    registered_at: float
+    last_heartbeat: float
+    lease_until: float
+    jobs_completed: int = 0
+    jobs_failed: int = 0
+
+
+class Tombstone(SQLModel, table=True):
+    """The id of a job that was deleted after RESULT_TTL, so that it is answered with 410 for a while."""
+
+    __tablename__: ClassVar[Any] = "tombstones"
+    __table_args__ = (Index("tombstone_age", "deleted_at"), {"sqlite_with_rowid": False})
+
+    id: str = Field(primary_key=True)
+    deleted_at: float
+
+
+class IdempotencyKey(SQLModel, table=True):
+    """A client's key, what it was used for, and which jobs it made."""
+
+    __tablename__: ClassVar[Any] = "idempotency_keys"
+    __table_args__ = (Index("idempotency_age", "created_at"), {"sqlite_with_rowid": False})
+
+    key: str = Field(primary_key=True)
+    body_hash: str
+    job_ids: str
+    """JSON list."""
+    created_at: float
+
+
+class BrokerState(SQLModel, table=True):
+    """One row: the latest time that the broker saw, so that a clock set back cannot shorten or prolong a lease."""
+
+    __tablename__: ClassVar[Any] = "broker_state"
+
+    id: int = Field(primary_key=True)
+    clock: float
+
+
+def _table(model: type[SQLModel]) -> Table:
+    return cast(Table, model.__table__)  # type: ignore[attr-defined]  # SQLModel does not declare it
+
+
+metadata = SQLModel.metadata
+job_states = _table(JobState)
+job_inputs = _table(JobInput)
+job_results = _table(JobResult)
+attempts = _table(AttemptRow)
+nodes = _table(NodeRow)
+tombstones = _table(Tombstone)
+idempotency_keys = _table(IdempotencyKey)
+broker_state = _table(BrokerState)

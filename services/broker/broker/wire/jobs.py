@@ -1,0 +1,116 @@
+"""What clients send."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from broker.wire.fields import (
+    Base64,
+    Interpreter,
+    Labels,
+    NoNul,
+    RelativePath,
+    ShortText,
+    VariableName,
+)
+
+__all__ = ["JobIds", "Prefer", "Requires", "SubmitBatch", "SubmitJob"]
+
+_STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+Moment = Annotated[float, Field(ge=0, le=366 * 86400)] | Annotated[datetime, Field(strict=False)]
+"""Seconds from now, or a time with its zone (ISO 8601)."""
+
+
+class Near(BaseModel):
+    """A place on Earth, in degrees."""
+
+    model_config = _STRICT
+
+    latitude: float = Field(ge=-90, le=90)
+    longitude: float = Field(ge=-180, le=180)
+
+
+class Requires(BaseModel):
+    """What a node must offer to get the job. Interpreter and memory are implied."""
+
+    model_config = _STRICT
+
+    gpu: bool = False
+    min_cpu_cores: float | None = Field(None, gt=0, le=4096)
+    labels: Labels = Field(default_factory=dict)
+    region: ShortText | None = None
+
+
+class Prefer(BaseModel):
+    """Which of several free nodes should get the job; never a reason to wait."""
+
+    model_config = _STRICT
+
+    region: ShortText | None = None
+    near: Near | None = None
+
+
+class FileContent(BaseModel):
+    """A file that is no text."""
+
+    model_config = _STRICT
+
+    base64: Base64
+
+
+class SubmitJob(BaseModel):
+    """A job: code for an interpreter, or files with an entrypoint."""
+
+    model_config = _STRICT
+
+    code: NoNul | None = Field(
+        None, min_length=1, description="The program. Optional when `files` and `entrypoint` are given."
+    )
+    interpreter: Interpreter = "python3"
+    timeout: float | None = Field(
+        None, gt=0, description="Seconds of run time; the default and the most is JOB_TIMEOUT."
+    )
+    args: list[NoNul] = Field(default_factory=list, max_length=1000)
+    stdin: str | None = None
+    env: dict[VariableName, NoNul] = Field(default_factory=dict, max_length=1000)
+    files: dict[RelativePath, str | FileContent] = Field(default_factory=dict, max_length=1000)
+    entrypoint: RelativePath | None = None
+    outputs: list[ShortText] | None = Field(None, max_length=1000)
+    memory_mb: int | None = Field(None, ge=1, le=1024 * 1024)
+    cpu_seconds: float | None = Field(None, gt=0, le=7 * 86400)
+    priority: int = Field(5, ge=0, le=9, description="9 is the most urgent.")
+    max_retries: int | None = Field(None, ge=0, le=100, description="The default is MAX_RETRIES.")
+    retry_on: list[Literal["exit", "timeout", "memory"]] = Field(default_factory=list, max_length=3)
+    requires: Requires | None = None
+    prefer: Prefer | None = None
+    deadline: Moment | None = Field(None, description="When a job that still waits is given up.")
+    not_before: Moment | None = Field(None, description="When the job may start.")
+    cache: bool = Field(False, description="An identical earlier success, if it is still kept, is the answer.")
+    labels: Labels = Field(default_factory=dict)
+    submitter: ShortText | None = Field(None, description="Whose job it is: submitters get fair shares.")
+
+    @model_validator(mode="after")
+    def _has_a_program(self) -> "SubmitJob":
+        if self.code is None and not (self.files and self.entrypoint):
+            raise ValueError("code is missing: give code, or files and an entrypoint")
+        if self.entrypoint is not None and self.code is None and self.entrypoint not in self.files:
+            raise ValueError("entrypoint names no file in files")
+        return self
+
+
+class SubmitBatch(BaseModel):
+    """Jobs that are accepted together or not at all."""
+
+    model_config = _STRICT
+
+    jobs: list[SubmitJob] = Field(min_length=1)
+
+
+class JobIds(BaseModel):
+    """Which jobs are asked for."""
+
+    model_config = _STRICT
+
+    job_ids: list[Annotated[str, Field(max_length=200)]] = Field(min_length=1)

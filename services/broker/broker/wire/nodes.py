@@ -1,0 +1,168 @@
+"""What nodes send (docs/node-protocol.md). Unknown fields are passed over: a node may be newer than its broker."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from broker.wire.fields import Interpreter, Labels, SafeInt
+
+__all__ = [
+    "Beat",
+    "Capabilities",
+    "Claim",
+    "Complete",
+    "CompleteBatch",
+    "HeldRef",
+    "Link",
+    "Register",
+    "Release",
+    "Start",
+]
+
+_LENIENT = ConfigDict(extra="ignore", allow_inf_nan=False)
+
+Id = Annotated[str, Field(min_length=1, max_length=200)]
+Token = Annotated[str, Field(min_length=1, max_length=500)]
+Text = Annotated[str, BeforeValidator(lambda value: "" if value is None else value)]
+
+
+class Location(BaseModel):
+    """Where a node stands, in degrees."""
+
+    model_config = _LENIENT
+
+    latitude: float = Field(ge=-90, le=90)
+    longitude: float = Field(ge=-180, le=180)
+
+
+class Capabilities(BaseModel):
+    """What a node offers. Everything sent is kept and shown; these fields decide about jobs."""
+
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+
+    cpu_cores: int | float | None = Field(None, ge=0)
+    memory_gb: int | float | None = Field(None, ge=0)
+    gpu: Any = None
+    interpreters: list[Interpreter] = Field(default_factory=list, max_length=100)
+    labels: Labels = Field(default_factory=dict)
+    region: str | None = Field(None, max_length=256)
+    max_memory_mb: int | float | None = Field(None, ge=0)
+    location: Location | None = None
+
+
+class Register(BaseModel):
+    """A new session of a node, which may be new itself."""
+
+    model_config = _LENIENT
+
+    endpoint: str = Field(max_length=1000)
+    capabilities: Capabilities
+    slots: int | None = Field(None, ge=1, le=1024)
+    name: str | None = Field(None, max_length=200)
+    version: str | None = Field(None, max_length=200)
+    node_id: Id | None = None
+    secret: Token | None = None
+
+
+class NodeCall(BaseModel):
+    """Who calls. Without a session the node's present one is meant."""
+
+    model_config = _LENIENT
+
+    node_id: Id
+    session: Token | None = None
+
+
+class HeldRef(BaseModel):
+    """Names one attempt."""
+
+    model_config = _LENIENT
+
+    job_id: Id
+    fence: SafeInt
+
+
+class Beat(NodeCall):
+    """A sign of life, with what the node holds."""
+
+    held: list[HeldRef] | None = Field(None, max_length=10_000)
+    claims_done: SafeInt | None = None
+    free_slots: SafeInt | None = None
+    draining: bool = False
+
+
+class Link(NodeCall):
+    """Opens the connection that stays open."""
+
+
+class Claim(NodeCall):
+    """A wish for jobs."""
+
+    claim_number: SafeInt | None = Field(None, ge=0)
+    wait: float = Field(0, ge=0, le=25)
+    max_jobs: int = Field(1, ge=1, le=64)
+
+
+class Start(NodeCall):
+    """These programs run now."""
+
+    jobs: list[HeldRef] = Field(max_length=1000)
+
+
+class Release(NodeCall):
+    """These attempts are handed back unrun."""
+
+    jobs: list[HeldRef] = Field(max_length=1000)
+    reason: str | None = Field(None, max_length=1000)
+
+
+class Limit(BaseModel):
+    """The limit that ended a program."""
+
+    model_config = _LENIENT
+
+    name: str = Field(max_length=100)
+    value: float | None = None
+    peak: float | None = None
+
+
+class Usage(BaseModel):
+    """What an attempt used."""
+
+    model_config = _LENIENT
+
+    wall_seconds: float | None = None
+    cpu_seconds: float | None = None
+    memory_peak_bytes: SafeInt | None = None
+
+
+class Completed(BaseModel):
+    """How an attempt ended."""
+
+    model_config = _LENIENT
+
+    job_id: Id
+    output: Text = ""
+    error: Text = ""
+    exit_code: SafeInt | None = None
+    fence: SafeInt | None = None
+    failure: (
+        Literal["exit", "signal", "timeout", "cpu", "memory", "output", "disk", "processes", "cancelled", "platform"]
+        | None
+    ) = None
+    limit: Limit | None = None
+    usage: Usage | None = None
+    signal: SafeInt | None = None
+    output_bytes: SafeInt | None = None
+    error_bytes: SafeInt | None = None
+    message: str | None = Field(None, max_length=10_000)
+
+
+class Complete(Completed, NodeCall):
+    """How one attempt ended."""
+
+
+class CompleteBatch(NodeCall):
+    """How several attempts ended; each is judged by itself."""
+
+    completions: list[Completed] = Field(max_length=1000)
