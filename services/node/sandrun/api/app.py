@@ -1,0 +1,36 @@
+"""The ASGI application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from sandrun import __version__
+from sandrun.api import errors, info, routes
+from sandrun.service import Service
+
+__all__ = ["create_app"]
+
+
+def create_app(service: Service) -> FastAPI:
+    """The application around one service, which it starts and stops."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await service.start()
+        try:
+            yield
+        finally:
+            await service.stop()
+
+    app = FastAPI(title="sandrun", version=__version__, lifespan=lifespan, redoc_url=None)
+    app.state.service = service
+    # As the original sandrun: any page may ask. There is no cookie or key that it could misuse.
+    app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["*"], allow_headers=["*"])
+    errors.install(app)
+    app.include_router(info.router)
+    app.include_router(routes.router)
+    return app

@@ -1,0 +1,60 @@
+"""The parts of the OpenAPI document that cannot be read off the code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["ERROR", "NOT_FOUND", "SUBMIT_ANSWERS", "SUBMIT_BODY"]
+
+ERROR: dict[str, Any] = {
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["error"],
+                "properties": {"error": {"type": "string", "description": "What was wrong and what would be right."}},
+            }
+        }
+    }
+}
+
+
+def answer(description: str) -> dict[str, Any]:
+    """An error answer of the document."""
+    return {"description": description, **ERROR}
+
+
+NOT_FOUND: dict[int | str, dict[str, Any]] = {404: answer("No such job, or its data has been deleted.")}
+
+SUBMIT_ANSWERS: dict[int | str, dict[str, Any]] = {
+    400: answer("The upload or the manifest cannot be accepted."),
+    413: answer("The upload is too large."),
+    429: answer("This client's rate limit is used up; see Retry-After."),
+    503: answer("The queue is full, or this node runs no jobs; see Retry-After."),
+}
+
+SUBMIT_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["files"],
+                    "properties": {
+                        "files": {
+                            "type": "array",
+                            "minItems": 1,
+                            "items": {"type": "string", "format": "binary"},
+                            "description": "Files; .tar.gz, .tgz, .tar and .zip are unpacked.",
+                        },
+                        "manifest": {
+                            "type": "string",
+                            "description": "The manifest as JSON text; without it, a job.json among the files serves.",
+                        },
+                    },
+                }
+            }
+        },
+    }
+}

@@ -1,0 +1,87 @@
+"""Reading a multipart submission within bounds."""
+
+from __future__ import annotations
+
+from fastapi import Request
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.types import Message
+
+from sandrun.api.errors import ApiError
+from sandrun.jobs.uploads import UploadedPart
+
+__all__ = ["MANIFEST_BYTES", "read_submission"]
+
+#: The largest manifest: 16 MiB of standard input, which JSON may write six times as long, need not fit; 32 MiB do.
+MANIFEST_BYTES = 32 * 1024 * 1024
+MOST_PARTS = 1000
+
+
+async def read_submission(request: Request, most_bytes: int) -> tuple[list[UploadedPart], str | None]:
+    """The `files` parts and the `manifest`, or an ApiError that says what is wrong with the request."""
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        raise ApiError(400, "send multipart/form-data with one or more parts named 'files' and one part 'manifest'")
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > most_bytes:
+        raise _too_large(most_bytes)
+    form = await _parse(_bounded(request, most_bytes))
+    try:
+        return await _parts(form)
+    finally:
+        await form.close()
+
+
+async def _parts(form: FormData) -> tuple[list[UploadedPart], str | None]:
+    parts: list[UploadedPart] = []
+    manifest: str | None = None
+    for name, value in form.multi_items():
+        if name == "manifest":
+            if manifest is not None:
+                raise ApiError(400, "send one part named 'manifest', not several")
+            manifest = value if isinstance(value, str) else _text(await value.read())
+        elif name == "files":
+            if not isinstance(value, UploadFile) or not value.filename:
+                raise ApiError(400, "every part named 'files' needs a file name")
+            parts.append(UploadedPart(value.filename, await value.read()))
+    if not parts:
+        raise ApiError(400, "no files uploaded: send at least one part named 'files'")
+    return parts, manifest
+
+
+async def _parse(request: Request) -> FormData:
+    parser = MultiPartParser(
+        request.headers, request.stream(), max_files=MOST_PARTS, max_fields=MOST_PARTS, max_part_size=MANIFEST_BYTES
+    )
+    try:
+        return await parser.parse()
+    except MultiPartException as error:
+        raise ApiError(400, f"the multipart body cannot be read: {error.message}") from None
+    except (ValueError, KeyError, LookupError) as error:  # a charset or boundary that the parser stumbles over
+        raise ApiError(400, f"the multipart body cannot be read: {error}") from None
+
+
+def _bounded(request: Request, most_bytes: int) -> Request:
+    """The same request, whose body ends with an error beyond the bound, whatever its headers claimed."""
+    received = 0
+    receive = request.receive
+
+    async def counted() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > most_bytes:
+            raise _too_large(most_bytes)
+        return message
+
+    return Request(request.scope, counted)
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ApiError(400, "manifest: not valid UTF-8") from None
+
+
+def _too_large(most_bytes: int) -> ApiError:
+    return ApiError(413, f"the upload is too large: at most {most_bytes} bytes", Connection="close")

@@ -1,0 +1,94 @@
+"""The `sandrun` command."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import uvicorn
+
+from sandrun import __version__
+from sandrun.api.app import create_app
+from sandrun.identity import Identity, KeyFileError, generate_key
+from sandrun.platform import detect_platform
+from sandrun.sandbox import kernel
+from sandrun.sandbox.launcher import LaunchError
+from sandrun.service import Service
+from sandrun.settings import Settings, SettingsError
+
+__all__ = ["main"]
+
+log = logging.getLogger("sandrun")
+
+KEEP_ALIVE_SECONDS = 75
+SHUTDOWN_SECONDS = 15
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status."""
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        if given.generate_key is not None:
+            print(generate_key(given.generate_key).worker_id)
+            return 0
+        settings = Settings.load(os.environ, vars(given))
+        return _serve(settings)
+    except (SettingsError, KeyFileError, LaunchError) as error:
+        print(f"sandrun: {error}", file=sys.stderr)
+        return 1
+
+
+def _serve(settings: Settings) -> int:
+    os.umask(0o022)
+    identity = Identity.load(Path(settings.worker_key)) if settings.worker_key else None
+    kernel.become_subreaper()
+    directory = _private_directory(settings.directory)
+    service = Service(settings, detect_platform(directory), identity, directory)
+    config = uvicorn.Config(
+        create_app(service),
+        host=settings.host,
+        port=settings.port,
+        loop="asyncio",  # uvloop starts processes by fork, which costs more the bigger the service is
+        ws_max_size=64 * 1024,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        access_log=False,
+        log_level="info",
+        server_header=False,
+    )
+    uvicorn.Server(config).run()
+    return 0
+
+
+def _private_directory(path: Path) -> Path:
+    """The data directory, ours alone: in /tmp somebody else may have made one of that name first."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = path.lstat()
+    except OSError as error:
+        raise SettingsError(f"SANDRUN_DATA_DIR: cannot use {path}: {error.strerror}") from None
+    if found.st_uid != os.getuid() or not path.is_dir() or path.is_symlink():
+        raise SettingsError(f"SANDRUN_DATA_DIR: {path} belongs to somebody else")
+    path.chmod(0o700)
+    return path
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sandrun",
+        description="Runs untrusted programs, each in a sandbox of its own, behind an HTTP API.",
+        epilog="Every setting is an environment variable too (SANDRUN_PORT, SANDRUN_SLOTS …); docs/sandrun.md has them all.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument("--host", help="address to listen on (default 127.0.0.1)")
+    parser.add_argument("--port", type=int, help="port to listen on (default 8443)")
+    parser.add_argument("--slots", type=int, help="jobs that run at once (default: one for each CPU)")
+    parser.add_argument("--worker-key", metavar="FILE", help="Ed25519 private key that signs results")
+    parser.add_argument("--generate-key", metavar="FILE", type=Path, help="write a new worker key, print its worker id, and end")
+    return parser

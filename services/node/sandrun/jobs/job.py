@@ -1,0 +1,145 @@
+"""One job: what was asked, where it stands, what came of it, and who waits for news of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from sandrun.jobs.manifest import Manifest
+from sandrun.outputs.collected import CollectedFile
+from sandrun.sandbox.output import OutputBuffer
+from sandrun.sandbox.spec import InputFile, Outcome
+
+__all__ = ["Job", "JobStatus", "new_job_id"]
+
+
+class JobStatus(StrEnum):
+    """The four words of the HTTP API."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"  #: exit code 0 and no limit hit
+    FAILED = "failed"  #: anything else; `outcome.failure` says why
+
+    @property
+    def terminal(self) -> bool:
+        return self in (JobStatus.COMPLETED, JobStatus.FAILED)
+
+
+def new_job_id() -> str:
+    """An id that nobody can guess: whoever knows it may read the job's results (there is no other key)."""
+    return f"job_{secrets.token_hex(16)}"
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """Written by the slot that runs it (and by whoever cancels it); read by the HTTP side, which waits in `changed`."""
+
+    id: str
+    client: str
+    manifest: Manifest
+    entrypoint: str
+    interpreter: str
+    job_hash: str
+    files: Sequence[InputFile]
+    created: float = field(default_factory=time.time)
+    status: JobStatus = JobStatus.QUEUED
+    outcome: Outcome | None = None
+    collected: dict[str, CollectedFile] = field(default_factory=dict)
+    collect_notes: list[str] = field(default_factory=list)
+    signature: str | None = None
+    finished: float | None = None  #: monotonic, for the time to live
+    stdout: OutputBuffer = field(init=False)
+    stderr: OutputBuffer = field(init=False)
+    input_bytes: int = field(init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _cancel_fd: int = -1
+    _cancelled: bool = False
+    _loop: asyncio.AbstractEventLoop | None = None
+    _waiters: set[asyncio.Future[None]] = field(default_factory=set)
+    _wake_scheduled: bool = False
+    version: int = 0  #: grows with every piece of news
+
+    def __post_init__(self) -> None:
+        keep = self.manifest.limits.output_keep_bytes
+        self.stdout, self.stderr = OutputBuffer(keep), OutputBuffer(keep)
+        self.input_bytes = sum(len(file.data) for file in self.files) + len(self.manifest.stdin)
+
+    # Cancelling
+
+    def open_cancel(self) -> int:
+        """The descriptor that becomes readable when the job is cancelled. The slot calls `close_cancel` afterwards."""
+        with self._lock:
+            self._cancel_fd = os.eventfd(1 if self._cancelled else 0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            return self._cancel_fd
+
+    def close_cancel(self) -> None:
+        """No more cancelling: the job is ending."""
+        with self._lock:
+            if self._cancel_fd >= 0:
+                os.close(self._cancel_fd)
+            self._cancel_fd = -1
+
+    def cancel(self) -> None:
+        """Ask for the end of the job. Harmless at any time."""
+        with self._lock:
+            self._cancelled = True
+            if self._cancel_fd >= 0:
+                os.eventfd_write(self._cancel_fd, 1)
+
+    # News
+
+    def announce(self) -> None:
+        """Wake whoever waits in `changed`. Called from any thread; cheap when nobody waits."""
+        self.version += 1  # before the look at the waiters: they look in the other order, so none can miss it
+        loop = self._loop
+        if loop is None or self._wake_scheduled or not self._waiters:
+            return
+        self._wake_scheduled = True
+        try:
+            loop.call_soon_threadsafe(self._wake)
+        except RuntimeError:  # the service is shutting down and its loop is closed: nobody waits any more
+            self._wake_scheduled = False
+
+    def _wake(self) -> None:
+        self._wake_scheduled = False
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Say on which loop the waiters live, before the job can make news."""
+        self._loop = loop
+
+    async def changed(self, seen: int, timeout: float) -> None:
+        """Wait until `version` is not `seen` any more, at most `timeout` seconds."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.add(waiter)
+        try:
+            if self.version == seen and timeout > 0:
+                await asyncio.wait([waiter], timeout=timeout)
+        finally:
+            self._waiters.discard(waiter)
+
+    async def ended(self, timeout: float) -> bool:
+        """Wait until the job is terminal, at most `timeout` seconds; returns whether it is."""
+        deadline = time.monotonic() + timeout
+        while True:
+            seen = self.version
+            left = deadline - time.monotonic()
+            if self.status.terminal or left <= 0:
+                return self.status.terminal
+            await self.changed(seen, left)
+
+    @property
+    def kept_bytes(self) -> int:
+        """Memory that the finished job's data takes."""
+        keep = self.manifest.limits.output_keep_bytes
+        printed = min(self.stdout.total, keep) + min(self.stderr.total, keep)
+        return printed + sum(file.size for file in self.collected.values())

@@ -1,0 +1,78 @@
+"""Running one job in a slot: sandbox, supervision, collecting, and nothing left over whatever happens."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from sandrun.jobs.job import Job
+from sandrun.languages import Interpreter, search_path
+from sandrun.sandbox.launcher import Launcher, LaunchError, Sandbox
+from sandrun.sandbox.rootfs import JOB_DIR, USER
+from sandrun.sandbox.spec import Failure, Outcome, SandboxSpec
+from sandrun.sandbox.supervise import Streams, supervise
+
+__all__ = ["JobRunner"]
+
+log = logging.getLogger(__name__)
+
+#: Dynamic loader settings would steer the shell at the gate too; `env` applies them to the program alone.
+LOADER_PREFIX = "LD_"
+
+
+@dataclass(frozen=True, slots=True)
+class JobRunner:
+    """Called by a slot's thread with each of its jobs."""
+
+    launcher: Launcher
+    interpreters: Mapping[str, Interpreter]
+    collect: Callable[[Job, Sandbox], None]
+
+    def __call__(self, job: Job) -> Outcome:
+        """Run the job to its end. The sandbox is gone when this returns; what is kept of its files is with the job."""
+        try:
+            sandbox = self.launcher.start(self._spec(job))
+        except LaunchError as error:
+            log.error("%s: no sandbox: %s", job.id, error)
+            return Outcome(failure=Failure.PLATFORM, message=f"the sandbox could not be built: {error}")
+        try:
+            outcome = supervise(
+                sandbox,
+                job.manifest.limits,
+                Streams(job.stdout, job.stderr, job.announce),
+                job.open_cancel(),
+            )
+            job.close_cancel()
+            self.collect(job, sandbox)
+            return outcome
+        finally:
+            job.close_cancel()
+            sandbox.kill()
+            sandbox.close()
+
+    def _spec(self, job: Job) -> SandboxSpec:
+        interpreter = self.interpreters[job.interpreter]
+        limits = job.manifest.limits
+        command = interpreter.command(job.entrypoint, job.manifest.args, limits.memory_bytes)
+        env = {**interpreter.language.env, "LANG": "C.UTF-8", **job.manifest.env, **self._own_env()}
+        loader = {name: value for name, value in env.items() if name.startswith(LOADER_PREFIX)}
+        if loader:
+            command = ("/usr/bin/env", *(f"{name}={value}" for name, value in loader.items()), *command)
+        return SandboxSpec(
+            command=command,
+            env={name: value for name, value in env.items() if name not in loader},
+            limits=limits,
+            stdin=job.manifest.stdin,
+            files=job.files,
+        )
+
+    def _own_env(self) -> dict[str, str]:
+        """What a manifest cannot override."""
+        return {
+            "PATH": search_path(self.interpreters.values()),
+            "HOME": JOB_DIR,
+            "PWD": JOB_DIR,
+            "TMPDIR": "/tmp",  # noqa: S108: the sandbox's own
+            "USER": USER,
+        }

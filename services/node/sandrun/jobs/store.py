@@ -1,0 +1,65 @@
+"""The jobs that this node knows, and how long it keeps what is left of them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+
+from sandrun.jobs.job import Job
+
+__all__ = ["JobStore"]
+
+log = logging.getLogger(__name__)
+
+
+class JobStore:
+    """Jobs by id. A finished job goes when its time to live is over, or earlier when there is too much to keep."""
+
+    def __init__(self, ttl: float, most_jobs: int, most_bytes: int, discard: Callable[[Job], None]) -> None:
+        self._ttl = ttl
+        self._most_jobs = most_jobs
+        self._most_bytes = most_bytes
+        self._discard = discard
+        self._jobs: dict[str, Job] = {}
+        self._lock = threading.Lock()
+
+    def add(self, job: Job) -> None:
+        """Remember a job."""
+        with self._lock:
+            self._jobs[job.id] = job
+
+    def get(self, job_id: str) -> Job | None:
+        """The job, or None when it never was or has been forgotten."""
+        return self._jobs.get(job_id)
+
+    def forget(self, job: Job) -> None:
+        """Drop a job and its data now."""
+        with self._lock:
+            known = self._jobs.pop(job.id, None)
+        if known is not None:
+            self._discard(job)
+
+    def of_client(self, client: str) -> Iterator[Job]:
+        """Jobs of one client that have not ended."""
+        with self._lock:
+            jobs = list(self._jobs.values())
+        return (job for job in jobs if job.client == client and not job.status.terminal)
+
+    def sweep(self, now: float) -> int:
+        """Forget what is over its time (`now` is monotonic) or too much; returns how many jobs went."""
+        with self._lock:
+            ended = [job for job in self._jobs.values() if job.finished is not None]
+        ended.sort(key=lambda job: job.finished or 0.0)
+        kept_bytes = sum(job.kept_bytes for job in ended)
+        count = len(ended)
+        gone = 0
+        for job in ended:
+            expired = now - (job.finished or now) > self._ttl
+            if not expired and count <= self._most_jobs and kept_bytes <= self._most_bytes:
+                break
+            count -= 1
+            kept_bytes -= job.kept_bytes
+            self.forget(job)
+            gone += 1
+        return gone

@@ -1,0 +1,1 @@
+"""Collecting what a stranger's program left behind, without trusting any of it."""

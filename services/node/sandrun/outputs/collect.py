@@ -1,0 +1,175 @@
+"""Copying what a job left in its directory, when every process that could change it is dead.
+
+Everything is opened relative to a directory descriptor, without following links and without blocking; only plain files are
+taken; entries, depth, bytes and names are bounded. What is passed over is counted and told.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mimetypes
+import os
+import stat
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sandrun.names import MAX_DEPTH, UnsafeNameError, safe_path
+from sandrun.outputs.collected import CollectedFile
+
+__all__ = ["CollectLimits", "Collection", "collect"]
+
+OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+OPEN_DIRECTORY = OPEN_FILE | os.O_DIRECTORY
+CHUNK_BYTES = 256 * 1024
+UNKNOWN_TYPE = "application/octet-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class CollectLimits:
+    """Bounds of what is taken of one job."""
+
+    files: int
+    total_bytes: int
+    entries: int = 50_000  #: looked at; 100,000 take about a second
+    depth: int = MAX_DEPTH
+
+
+@dataclass(slots=True)
+class Collection:
+    """What was taken, and how often something was passed over and why."""
+
+    files: dict[str, CollectedFile] = field(default_factory=dict)
+    passed_over: Counter[str] = field(default_factory=Counter)
+
+    def notes(self) -> list[str]:
+        """One sentence for each reason."""
+        return [f"{count} not kept: {reason}" for reason, count in sorted(self.passed_over.items())]
+
+
+def collect(
+    directory_fd: int,
+    target: Path,
+    wanted: Callable[[str], bool],
+    unchanged: Mapping[str, bytes],
+    limits: CollectLimits,
+) -> Collection:
+    """Copy the wanted files below `directory_fd` into `target` (made when there is a first one).
+
+    A file whose content is still that of `unchanged` is no output. Never raises for anything that the job did.
+    """
+    collection = Collection()
+    left = limits.total_bytes
+    for path, parent_fd, name in _walk(directory_fd, limits, collection.passed_over):
+        if not wanted(path):
+            continue
+        if len(collection.files) >= limits.files:
+            collection.passed_over[f"more than {limits.files} files"] += 1
+            continue
+        copied = _copy(parent_fd, name, path, target / str(len(collection.files)), left, unchanged.get(path))
+        if isinstance(copied, str):
+            collection.passed_over[copied] += 1
+        elif copied is not None:
+            collection.files[path] = copied
+            left -= copied.size
+    return collection
+
+
+def _walk(directory_fd: int, limits: CollectLimits, passed_over: Counter[str]) -> Iterator[tuple[str, int, str]]:
+    """Every entry that may be a plain file: its path, an open descriptor of its directory, and its name there."""
+    seen = 0
+    pending: list[str] = [""]
+    while pending:
+        directory = pending.pop()
+        fd = _open_directory(directory_fd, directory)
+        if fd is None:
+            passed_over["unreadable directories"] += 1
+            continue
+        try:
+            with os.scandir(fd) as entries:
+                for entry in entries:
+                    seen += 1
+                    if seen > limits.entries:
+                        passed_over[f"whatever came after {limits.entries} entries"] += 1
+                        return
+                    path = _checked_path(directory, entry.name)
+                    if path is None:
+                        passed_over["names that cannot be shown"] += 1
+                    elif entry.is_symlink():
+                        passed_over["links"] += 1
+                    elif entry.is_dir(follow_symlinks=False):
+                        if path.count("/") + 1 < limits.depth:
+                            pending.append(path)
+                        else:
+                            passed_over[f"directories deeper than {limits.depth}"] += 1
+                    elif entry.is_file(follow_symlinks=False):
+                        yield path, fd, entry.name
+                    else:
+                        passed_over["FIFOs, sockets and devices"] += 1
+        finally:
+            os.close(fd)
+
+
+def _open_directory(root_fd: int, path: str) -> int | None:
+    """Open a directory part by part: only the last part of a path is safe from links."""
+    fd = os.open(".", OPEN_DIRECTORY, dir_fd=root_fd)
+    for part in path.split("/") if path else ():
+        try:
+            below = os.open(part, OPEN_DIRECTORY, dir_fd=fd)
+        except OSError:
+            below = None
+        os.close(fd)
+        if below is None:
+            return None
+        fd = below
+    return fd
+
+
+def _checked_path(directory: str, name: str) -> str | None:
+    path = f"{directory}/{name}" if directory else name
+    try:
+        return path if safe_path(path) == path else None
+    except UnsafeNameError:
+        return None
+
+
+def _copy(
+    parent_fd: int, name: str, path: str, stored: Path, most_bytes: int, unchanged: bytes | None
+) -> CollectedFile | str | None:
+    """The copy, or why there is none, or None for an input that did not change."""
+    try:
+        source = os.open(name, OPEN_FILE, dir_fd=parent_fd)
+    except OSError:
+        return "unreadable files"
+    try:
+        found = os.fstat(source)
+        if not stat.S_ISREG(found.st_mode):
+            return "FIFOs, sockets and devices"
+        if found.st_size > most_bytes:  # claimed, not read: a sparse file may say a terabyte
+            return "too big"
+        if unchanged is not None and found.st_size == len(unchanged) and _same(source, unchanged):
+            return None
+        stored.parent.mkdir(mode=0o700, exist_ok=True)
+        size, digest = _copy_bytes(source, stored, most_bytes)
+    except OSError as error:
+        return f"the node could not store them ({error.strerror})"
+    finally:
+        os.close(source)
+    mime_type = mimetypes.guess_type(path)[0] or UNKNOWN_TYPE
+    return CollectedFile(path, size, digest, mime_type, stored)
+
+
+def _same(source: int, expected: bytes) -> bool:
+    return os.pread(source, len(expected) + 1, 0) == expected
+
+
+def _copy_bytes(source: int, stored: Path, most_bytes: int) -> tuple[int, str]:
+    digest = hashlib.sha256()
+    size = 0
+    with stored.open("xb") as target:
+        while size < most_bytes and (data := os.read(source, min(CHUNK_BYTES, most_bytes - size))):
+            digest.update(data)
+            target.write(data)
+            size += len(data)
+    return size, digest.hexdigest()

@@ -1,0 +1,149 @@
+"""The service without HTTP: takes uploads, queues jobs, answers for them. Everything is put together here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sandrun.archive import UnpackLimits
+from sandrun.identity import Identity, signed_text
+from sandrun.jobs.hashing import job_hash
+from sandrun.jobs.job import Job, new_job_id
+from sandrun.jobs.manifest import choose_entrypoint, choose_interpreter, parse_manifest
+from sandrun.jobs.pool import SlotPool
+from sandrun.jobs.rates import Quota, RateLimiter
+from sandrun.jobs.runner import JobRunner
+from sandrun.jobs.store import JobStore
+from sandrun.jobs.uploads import UploadedPart, UploadError, embedded_manifest, job_files
+from sandrun.languages import Interpreter
+from sandrun.outputs.collect import CollectLimits
+from sandrun.outputs.store import OutputStore
+from sandrun.sandbox.launcher import Launcher
+from sandrun.sandbox.spec import MIB, Outcome
+from sandrun.settings import Settings
+
+__all__ = ["Platform", "Service", "UnavailableError"]
+
+log = logging.getLogger(__name__)
+
+STOP_SECONDS = 10.0
+SWEEP_SECONDS = 5.0
+UNPACKING_AT_ONCE = 2  # each may hold the largest upload twice
+INLINE_BYTES = 64 * 1024  # an upload this small without archives is checked on the event loop
+
+
+class UnavailableError(Exception):
+    """This node runs no jobs now. The text says why and what mends it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """What this machine offers, found once at start."""
+
+    launcher: Launcher
+    interpreters: Mapping[str, Interpreter]
+    memory_mode: str  #: what enforces the memory limit: `cgroup` or `watchdog`
+
+
+class Service:
+    """One node's executor. Its coroutines belong to one event loop; jobs run on the slots' threads."""
+
+    def __init__(self, settings: Settings, platform: Platform, identity: Identity | None, directory: Path) -> None:
+        self.settings = settings
+        self.platform = platform
+        self.identity = identity
+        self.unavailable: str | None = None
+        self._outputs = OutputStore(
+            directory / "outputs", CollectLimits(settings.collect_files, settings.collect_bytes)
+        )
+        self.store = JobStore(settings.ttl, settings.retain_jobs, settings.retain_bytes, self._outputs.discard)
+        runner = JobRunner(platform.launcher, platform.interpreters, self._outputs.collect)
+        self._run = runner
+        self.pool = SlotPool(settings.slots, settings.queue, settings.queue_bytes, self._run_and_sign)
+        self._rates = RateLimiter(settings)
+        self._unpacking = asyncio.Semaphore(UNPACKING_AT_ONCE)
+        self._unpack_limits = UnpackLimits()
+        self._sweeper: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to take jobs."""
+        self._outputs.prepare()
+        self.pool.start()
+        self._sweeper = asyncio.create_task(self._sweep())
+
+    async def stop(self) -> None:
+        """Cancel every job and give back every process, within some seconds."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        await asyncio.to_thread(self.pool.stop, STOP_SECONDS)
+
+    async def submit(self, parts: Sequence[UploadedPart], manifest_text: str | None, client: str) -> Job:
+        """Check an upload and queue it.
+
+        Raises UploadError, ManifestError, RateExceededError, UnavailableError, QueueFullError or PoolClosedError.
+        """
+        if self.unavailable is not None:
+            raise UnavailableError(self.unavailable)
+        self._rates.check(client, self.active_jobs(client), time.monotonic())
+        job = await self._checked(parts, manifest_text, client)
+        job.attach(asyncio.get_running_loop())
+        self.pool.submit(job)
+        self.store.add(job)
+        self._rates.submitted(client, time.monotonic())
+        return job
+
+    def quota(self, client: str) -> Quota:
+        """Where a client stands with its rate limits."""
+        return self._rates.quota(client, self.active_jobs(client), time.monotonic())
+
+    def active_jobs(self, client: str) -> int:
+        """Jobs of a client that have not ended."""
+        return sum(1 for _ in self.store.of_client(client))
+
+    async def cancel(self, job: Job, wait_seconds: float) -> None:
+        """End a job and wait, at most so long, until it has ended."""
+        self.pool.cancel(job)
+        await job.ended(wait_seconds)
+
+    async def _checked(self, parts: Sequence[UploadedPart], manifest_text: str | None, client: str) -> Job:
+        small = sum(len(part.data) for part in parts) <= INLINE_BYTES
+        if small and not any(part.filename.lower().endswith(("gz", "zip", "tar")) for part in parts):
+            return self._build(parts, manifest_text, client)
+        async with self._unpacking:
+            return await asyncio.to_thread(self._build, parts, manifest_text, client)
+
+    def _build(self, parts: Sequence[UploadedPart], manifest_text: str | None, client: str) -> Job:
+        files = job_files(parts, self._unpack_limits)
+        manifest = parse_manifest(manifest_text or embedded_manifest(files) or "{}", self.settings)
+        entrypoint = choose_entrypoint(manifest, [file.path for file in files])
+        interpreter = choose_interpreter(manifest, entrypoint, self.platform.interpreters)
+        program = next(file for file in files if file.path == entrypoint)
+        if program.link is not None:
+            raise UploadError(f"the entrypoint {entrypoint!r} is a link")
+        return Job(
+            id=new_job_id(),
+            client=client,
+            manifest=manifest,
+            entrypoint=entrypoint,
+            interpreter=interpreter,
+            job_hash=job_hash(entrypoint, interpreter, "", manifest.args, program.data),
+            files=files,
+        )
+
+    def _run_and_sign(self, job: Job) -> Outcome:
+        outcome = self._run(job)
+        if self.identity is not None:
+            hashes = {path: file.sha256 for path, file in job.collected.items()}
+            memory_mb = outcome.memory_peak_bytes // MIB
+            text = signed_text(job.job_hash, outcome.exit_code, outcome.cpu_seconds, memory_mb, hashes)
+            job.signature = self.identity.sign(text)
+        return outcome
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            await asyncio.to_thread(self.store.sweep, time.monotonic())

@@ -1,0 +1,146 @@
+"""What an operator can set: flags beat `SANDRUN_*` environment variables, which beat the defaults here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Range", "Settings", "SettingsError"]
+
+TIERS = ("gvisor", "namespaces", "landlock")  #: strongest first
+
+
+class SettingsError(Exception):
+    """A setting has a value that cannot be used. The text names the variable and says what would be right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A limit's default for jobs that do not say, and the most that a job may ask for."""
+
+    default: float
+    maximum: float
+
+
+def _cpus() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def _setting(default: Any, help_text: str) -> Any:
+    metadata = {"help": help_text}
+    if callable(default):
+        return field(default_factory=default, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings. The environment variable of a field is `SANDRUN_` and its name in capitals."""
+
+    host: str = _setting("127.0.0.1", "address to listen on; the API has no key, so keep it on loopback")
+    port: int = _setting(8443, "port to listen on, 0 for any free one")
+    slots: int = _setting(_cpus, "jobs that run at once; default: one for each CPU")
+    queue: int = _setting(64, "jobs that may wait for a slot")
+    queue_bytes: int = _setting(256 << 20, "uploaded bytes that may wait in memory, all jobs together")
+    upload_bytes: int = _setting(64 << 20, "largest request body")
+    data_dir: str = _setting("", "directory for job data; default: sandrun-UID in the temporary directory")
+    worker_key: str = _setting("", "file with the Ed25519 private key that signs results")
+    min_tier: str = _setting("namespaces", "weakest isolation tier that may run jobs")
+    cgroup: str = _setting("", "delegated cgroup directory (see docs/sandrun.md); default: detect")
+    ttl: int = _setting(600, "seconds that a finished job's data is kept")
+    retain_jobs: int = _setting(1000, "finished jobs kept at most; the oldest go first")
+    retain_bytes: int = _setting(128 << 20, "output and files kept of finished jobs at most; the oldest go first")
+    output_keep_bytes: int = _setting(1 << 20, "bytes kept of each output stream: half from its start, half from its end")
+    collect_files: int = _setting(1000, "most files kept of one job")
+    collect_bytes: int = _setting(64 << 20, "most bytes of files kept of one job")
+
+    default_timeout: float = _setting(300.0, "seconds of wall clock for jobs that do not say")
+    max_timeout: float = _setting(3600.0, "most seconds of wall clock")
+    default_memory_mb: int = _setting(512, "MiB of memory for jobs that do not say")
+    max_memory_mb: int = _setting(2048, "most MiB of memory")
+    max_cpu_seconds: float = _setting(14400.0, "most CPU seconds; without a value a job has the wall clock only")
+    default_processes: int = _setting(64, "processes and threads for jobs that do not say")
+    max_processes: int = _setting(256, "most processes and threads")
+    default_open_files: int = _setting(256, "open files of each process for jobs that do not say")
+    max_open_files: int = _setting(1024, "most open files of each process")
+    default_disk_mb: int = _setting(64, "MiB in /job and /tmp for jobs that do not say")
+    max_disk_mb: int = _setting(512, "most MiB in /job and /tmp")
+    default_inodes: int = _setting(16384, "files and directories for jobs that do not say")
+    max_inodes: int = _setting(131072, "most files and directories")
+    default_output_mb: int = _setting(32, "MiB that a job may print that does not say")
+    max_output_mb: int = _setting(1024, "most MiB that a job may print")
+
+    rate_jobs: int = _setting(0, "jobs that one client may have queued or running at once, 0 for any number")
+    rate_jobs_per_hour: int = _setting(0, "jobs that one client may submit in an hour, 0 for any number")
+    rate_cpu_per_minute: float = _setting(0.0, "CPU seconds that one client may use in a minute, 0 for any number")
+    rate_loopback: bool = _setting(False, "whether the rate limits hold for clients on loopback too (the agent is one)")
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str], overrides: Mapping[str, Any]) -> Settings:
+        """Read the environment, let `overrides` (None: not given) win, check everything. Raises SettingsError."""
+        values: dict[str, Any] = {}
+        for spec in fields(cls):
+            variable = f"SANDRUN_{spec.name.upper()}"
+            if overrides.get(spec.name) is not None:
+                values[spec.name] = overrides[spec.name]
+            elif environ.get(variable, "") != "":
+                values[spec.name] = _parse(variable, environ[variable], str(spec.type))
+        settings = cls(**values)
+        settings._check()
+        return settings
+
+    @property
+    def directory(self) -> Path:
+        """Where job data goes."""
+        if self.data_dir:
+            return Path(self.data_dir)
+        return Path(os.environ.get("TMPDIR", "/tmp")) / f"sandrun-{os.getuid()}"  # noqa: S108: made private at start
+
+    def ranges(self) -> dict[str, Range]:
+        """The limits that a manifest may set, under their names there."""
+        return {
+            "timeout": Range(self.default_timeout, self.max_timeout),
+            "memory_mb": Range(self.default_memory_mb, self.max_memory_mb),
+            "processes": Range(self.default_processes, self.max_processes),
+            "open_files": Range(self.default_open_files, self.max_open_files),
+            "disk_mb": Range(self.default_disk_mb, self.max_disk_mb),
+            "file_size_mb": Range(self.default_disk_mb, self.max_disk_mb),
+            "inodes": Range(self.default_inodes, self.max_inodes),
+            "output_mb": Range(self.default_output_mb, self.max_output_mb),
+        }
+
+    def _check(self) -> None:
+        if self.min_tier not in TIERS:
+            raise SettingsError(f"SANDRUN_MIN_TIER is {self.min_tier!r}; it must be one of {', '.join(TIERS)}")
+        if not 0 <= self.port <= 65535:
+            raise SettingsError(f"SANDRUN_PORT is {self.port}; it must be between 0 and 65535")
+        if not 1 <= self.slots <= 256:
+            raise SettingsError(f"SANDRUN_SLOTS is {self.slots}; it must be between 1 and 256")
+        for spec in fields(self):
+            value = getattr(self, spec.name)
+            if isinstance(value, int | float) and value < 0:
+                raise SettingsError(f"SANDRUN_{spec.name.upper()} is {value}; it must not be negative")
+        for name, limits in self.ranges().items():
+            if not 0 < limits.default <= limits.maximum:
+                raise SettingsError(
+                    f"the default for {name} is {limits.default:g}; it must be above 0 and at most SANDRUN_MAX_"
+                    f"{name.upper()} = {limits.maximum:g}"
+                )
+
+
+def _parse(variable: str, text: str, kind: str) -> Any:
+    try:
+        if kind == "int":
+            return int(text)
+        if kind == "float":
+            return float(text)
+    except ValueError:
+        raise SettingsError(f"{variable} is {text!r}; it must be a number") from None
+    if kind == "bool":
+        if text.lower() not in ("0", "1", "true", "false", "yes", "no"):
+            raise SettingsError(f"{variable} is {text!r}; it must be true or false")
+        return text.lower() in ("1", "true", "yes")
+    return text
