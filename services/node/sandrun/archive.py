@@ -1,7 +1,7 @@
 """Unpacking archives from strangers into memory, bounded in every direction.
 
-Nothing is written while an archive is read: the result is a list of plain files and inner links, checked as a whole, that
-goes into a job's own file system later.
+Nothing is written while an archive is read: the result is a list of plain files and inner links, checked as a whole,
+that goes into a job's own file system later.
 """
 
 from __future__ import annotations
@@ -127,7 +127,9 @@ def _unpack_tar(data: bytes, budget: _Budget, *, compressed: bool) -> Iterator[I
                 assert content is not None
                 yield InputFile(path, content.read(), executable=bool(member.mode & 0o100))
             else:
-                raise ArchiveError(f"{path!r} is a hard link, a device, a FIFO or a sparse file; only plain files are accepted")
+                raise ArchiveError(
+                    f"{path!r} is a hard link, a device, a FIFO or sparse; only plain files are accepted"
+                )
 
 
 def _unpack_zip(data: bytes, budget: _Budget) -> Iterator[InputFile]:

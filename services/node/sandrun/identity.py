@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 __all__ = ["Identity", "KeyFileError", "generate_key", "signed_text"]
 
 KEY_MODE = 0o600
+HOW_TO_MAKE = "one is made by sandrun --generate-key"
 
 
 class KeyFileError(Exception):
@@ -40,9 +41,9 @@ class Identity:
         try:
             key = load_pem_private_key(path.read_bytes(), password=None)
         except OSError as error:
-            raise KeyFileError(f"cannot read the worker key: {error}; sandrun --generate-key {path} makes one") from None
+            raise KeyFileError(f"cannot read the worker key: {error}; {HOW_TO_MAKE} {path}") from None
         except (ValueError, TypeError, UnsupportedAlgorithm):
-            raise KeyFileError(f"{path} is not an unencrypted PEM private key; sandrun --generate-key makes one") from None
+            raise KeyFileError(f"not an unencrypted PEM private key: {path}; {HOW_TO_MAKE} {path}") from None
         if not isinstance(key, Ed25519PrivateKey):
             raise KeyFileError(f"{path} holds another kind of key; Ed25519 is needed")
         return cls(key)

@@ -36,8 +36,8 @@ LANGUAGES = (
         "python3",
         (".py",),
         ("/usr/bin/python3", "/usr/local/bin/python3"),
-        # Unbuffered: what was printed before a job was killed is kept, and followers see it at once. No -I: an upload's own
-        # modules must be importable.
+        # Unbuffered: what was printed before a job was killed is kept, and followers see it at once. No -I: an
+        # upload's own modules must be importable.
         env={"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"},
     ),
     Language("node", (".js", ".mjs", ".cjs"), ("/usr/local/bin/node", "/usr/bin/node")),

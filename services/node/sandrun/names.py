@@ -14,8 +14,9 @@ class UnsafeNameError(Exception):
 
 
 def safe_path(name: str) -> str:
-    """The path with `.` and empty parts removed. Raises UnsafeNameError unless it is relative, stays below its directory,
-    and consists of printable characters.
+    """The path with `.` and empty parts removed.
+
+    Raises UnsafeNameError unless it is relative, stays below its directory and has no control character.
     """
     shown = repr(name[:100])
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -53,7 +54,7 @@ class Settings:
     ttl: int = _setting(600, "seconds that a finished job's data is kept")
     retain_jobs: int = _setting(1000, "finished jobs kept at most; the oldest go first")
     retain_bytes: int = _setting(128 << 20, "output and files kept of finished jobs at most; the oldest go first")
-    output_keep_bytes: int = _setting(1 << 20, "bytes kept of each output stream: half from its start, half from its end")
+    output_keep_bytes: int = _setting(1 << 20, "bytes kept of each output stream, half of them its first")
     collect_files: int = _setting(1000, "most files kept of one job")
     collect_bytes: int = _setting(64 << 20, "most bytes of files kept of one job")
 
@@ -97,7 +98,7 @@ class Settings:
         """Where job data goes."""
         if self.data_dir:
             return Path(self.data_dir)
-        return Path(os.environ.get("TMPDIR", "/tmp")) / f"sandrun-{os.getuid()}"  # noqa: S108: made private at start
+        return Path(tempfile.gettempdir()) / f"sandrun-{os.getuid()}"
 
     def ranges(self) -> dict[str, Range]:
         """The limits that a manifest may set, under their names there."""

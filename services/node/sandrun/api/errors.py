@@ -52,9 +52,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(QueueFullError)
     async def queue_full(request: Request, error: QueueFullError) -> JSONResponse:
-        return _answer(
-            503, "this node's queue is full; try again shortly", {"Retry-After": str(QUEUE_RETRY_SECONDS)}
-        )
+        return _answer(503, "this node's queue is full; try again shortly", {"Retry-After": str(QUEUE_RETRY_SECONDS)})
 
     @app.exception_handler(PoolClosedError)
     async def stopping(request: Request, error: PoolClosedError) -> JSONResponse:

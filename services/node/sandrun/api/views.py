@@ -68,7 +68,7 @@ def cut_marker(cut_bytes: int) -> bytes:
 
 
 def stream_text(found: Slice, *, final: bool) -> tuple[str, int]:
-    """Live text and the offset to go on from: a character that has not arrived whole waits, unless nothing more comes."""
+    """Live text and the offset to go on from. A character that has not arrived whole waits, unless `final`."""
     data = found.data if final else _whole_characters(found.data)
     return data.decode("utf-8", "replace"), found.start + len(data)
 

@@ -29,6 +29,7 @@ class JobStatus(StrEnum):
 
     @property
     def terminal(self) -> bool:
+        """Whether nothing changes any more."""
         return self in (JobStatus.COMPLETED, JobStatus.FAILED)
 
 
@@ -117,19 +118,19 @@ class Job:
         """Say on which loop the waiters live, before the job can make news."""
         self._loop = loop
 
-    async def changed(self, seen: int, timeout: float) -> None:
-        """Wait until `version` is not `seen` any more, at most `timeout` seconds."""
+    async def changed(self, seen: int, seconds: float) -> None:
+        """Wait until `version` is not `seen` any more, at most so many seconds."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.add(waiter)
         try:
-            if self.version == seen and timeout > 0:
-                await asyncio.wait([waiter], timeout=timeout)
+            if self.version == seen and seconds > 0:
+                await asyncio.wait([waiter], timeout=seconds)
         finally:
             self._waiters.discard(waiter)
 
-    async def ended(self, timeout: float) -> bool:
-        """Wait until the job is terminal, at most `timeout` seconds; returns whether it is."""
-        deadline = time.monotonic() + timeout
+    async def ended(self, seconds: float) -> bool:
+        """Wait until the job is terminal, at most so many seconds; returns whether it is."""
+        deadline = time.monotonic() + seconds
         while True:
             seen = self.version
             left = deadline - time.monotonic()

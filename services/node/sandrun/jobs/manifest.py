@@ -32,10 +32,8 @@ ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 INTERPRETER_NAME = re.compile(r"[A-Za-z0-9_.+-]{1,64}")
 
 INTEGER_LIMITS = ("memory_mb", "processes", "open_files", "disk_mb", "file_size_mb", "inodes", "output_mb")
-KNOWN_FIELDS = frozenset(
-    ("entrypoint", "interpreter", "args", "env", "outputs", "environment", "gpu", "stdin", "timeout", "cpu_seconds")
-    + INTEGER_LIMITS
-)
+OTHER_FIELDS = ("entrypoint", "interpreter", "args", "env", "outputs", "environment", "gpu", "stdin")
+KNOWN_FIELDS = frozenset((*OTHER_FIELDS, *INTEGER_LIMITS, "timeout", "cpu_seconds"))
 
 
 class ManifestError(Exception):
@@ -93,9 +91,7 @@ def choose_entrypoint(manifest: Manifest, paths: Sequence[str]) -> str:
             return name
     if len(names) == 1:
         return next(iter(names))
-    raise ManifestError(
-        f"entrypoint: missing; name the file to run, or upload one of {', '.join(DEFAULT_ENTRYPOINTS)}"
-    )
+    raise ManifestError(f"entrypoint: missing; name the file to run, or upload one of {', '.join(DEFAULT_ENTRYPOINTS)}")
 
 
 def choose_interpreter(manifest: Manifest, entrypoint: str, available: Mapping[str, languages.Interpreter]) -> str:
@@ -135,8 +131,8 @@ def _integer(fields: Mapping[str, Any], name: str, default: float, maximum: floa
     if value is None:
         return int(default)
     minimum = MINIMA.get(name, 1)
-    whole = (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, float) and value.is_integer())
-    if not whole or not minimum <= value <= maximum:
+    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    if isinstance(value, bool) or not whole or not minimum <= value <= maximum:
         raise ManifestError(f"{name}: must be a whole number from {minimum} to {maximum:g} (this node's maximum)")
     return int(value)
 
@@ -146,7 +142,7 @@ def _number(fields: Mapping[str, Any], name: str, maximum: float) -> float | Non
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= maximum:
-        raise ManifestError(f"{name}: must be a number of seconds above 0 and at most {maximum:g} (this node's maximum)")
+        raise ManifestError(f"{name}: must be seconds above 0 and at most {maximum:g} (this node's maximum)")
     return float(value)
 
 

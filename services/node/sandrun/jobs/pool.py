@@ -1,7 +1,7 @@
 """The slots: permanent threads that take jobs from a bounded queue and run one at a time each.
 
-Permanent, because the kernel kills a sandbox when the thread that started it ends (bubblewrap's --die-with-parent is tied
-to the thread, not to the process).
+Permanent, because the kernel kills a sandbox when the thread that started it ends (bubblewrap's --die-with-parent is
+tied to the thread, not to the process).
 """
 
 from __future__ import annotations
@@ -96,6 +96,7 @@ class SlotPool:
 
     @property
     def slots(self) -> int:
+        """Jobs that can run at once."""
         return len(self._threads)
 
     def running(self) -> list[Job]:

@@ -1,4 +1,4 @@
-"""What one client may use of this node. Off unless the operator sets it, and off for loopback: the agent is the node's own."""
+"""What one client may use of this node. Off unless the operator sets it, and off for loopback, where the agent is."""
 
 from __future__ import annotations
 

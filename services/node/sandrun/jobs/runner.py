@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sandrun.jobs.job import Job
 from sandrun.languages import Interpreter, search_path
 from sandrun.sandbox.launcher import Launcher, LaunchError, Sandbox
-from sandrun.sandbox.rootfs import JOB_DIR, USER
+from sandrun.sandbox.rootfs import JOB_DIR, TMP_DIR, USER
 from sandrun.sandbox.spec import Failure, Outcome, SandboxSpec
 from sandrun.sandbox.supervise import Streams, supervise
 
@@ -73,6 +73,6 @@ class JobRunner:
             "PATH": search_path(self.interpreters.values()),
             "HOME": JOB_DIR,
             "PWD": JOB_DIR,
-            "TMPDIR": "/tmp",  # noqa: S108: the sandbox's own
+            "TMPDIR": TMP_DIR,
             "USER": USER,
         }

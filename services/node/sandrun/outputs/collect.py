@@ -1,7 +1,7 @@
 """Copying what a job left in its directory, when every process that could change it is dead.
 
-Everything is opened relative to a directory descriptor, without following links and without blocking; only plain files are
-taken; entries, depth, bytes and names are bounded. What is passed over is counted and told.
+Everything is opened relative to a directory descriptor, without following links and without blocking; only plain files
+are taken; entries, depth, bytes and names are bounded. What is passed over is counted and told.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ __all__ = ["matcher"]
 def matcher(patterns: Sequence[str]) -> Callable[[str], bool]:
     """Whether a path is wanted by any pattern.
 
-    `*` and `?` stay within one part of a path, `**` crosses parts; `dir/` is everything below `dir`; a pattern without a
-    slash matches a file of that name at any depth.
+    `*` and `?` stay within one part of a path, `**` crosses parts; `dir/` is everything below `dir`; a pattern without
+    a slash matches a file of that name at any depth.
     """
     expressions = [_compile(pattern) for pattern in patterns]
     return lambda path: any(expression.fullmatch(path) for expression in expressions)

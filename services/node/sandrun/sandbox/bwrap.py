@@ -2,8 +2,8 @@
 
 How a job starts:
 
-1. bubblewrap makes the namespaces and the file system and starts a shell in it, which says "ready" on a socket and waits.
-   The kernel stamps the message with the shell's process id in our own PID namespace, so nothing is guessed.
+1. bubblewrap makes the namespaces and the file system and starts a shell in it, which says "ready" on a socket and
+   waits. The kernel stamps the message with the shell's process id in our own PID namespace, so nothing is guessed.
 2. With nothing of the job executed yet we set its resource limits, priority and cgroup, write its files, open its
    directories and its /proc, and check that it inherited no descriptor but these.
 3. The gate opens: the shell closes the socket and becomes the program, with the same process id.
@@ -26,11 +26,11 @@ from pathlib import Path
 from sandrun.sandbox import kernel
 from sandrun.sandbox.bwrap_sandbox import BwrapSandbox
 from sandrun.sandbox.launcher import LaunchError
-from sandrun.sandbox.rootfs import GID, HOSTNAME, JOB_DIR, UID, RootFs
+from sandrun.sandbox.rootfs import GID, HOSTNAME, JOB_DIR, SHM_DIR, TMP_DIR, UID, RootFs
 from sandrun.sandbox.seccomp import JobFilter
 from sandrun.sandbox.spec import MIB, SandboxSpec
 
-__all__ = ["BwrapConfig", "BwrapLauncher"]
+__all__ = ["BwrapConfig", "BwrapLauncher", "find_shell"]
 
 # Descriptors in the child: 0 and 1 are the gate until the shell puts the program's own in their place; bubblewrap reads
 # and closes 4 to 6. (A redirection of one command only would make dash keep a spare copy of the descriptor meanwhile.)
@@ -134,8 +134,8 @@ class BwrapLauncher:
         uploaded = sum(_tmpfs_bytes(len(file.data)) for file in spec.files)
         arguments += [
             *("--proc", "/proc", "--dev", "/dev"),
-            *("--perms", "1777", "--size", str(SHM_BYTES), "--tmpfs", "/dev/shm"),
-            *("--perms", "1777", "--size", str(spec.limits.disk_bytes), "--tmpfs", "/tmp"),
+            *("--perms", "1777", "--size", str(SHM_BYTES), "--tmpfs", SHM_DIR),
+            *("--perms", "1777", "--size", str(spec.limits.disk_bytes), "--tmpfs", TMP_DIR),
             *("--perms", "0755", "--size", str(spec.limits.disk_bytes + uploaded), "--tmpfs", JOB_DIR),
             *("--remount-ro", "/dev", "--remount-ro", "/", "--chdir", JOB_DIR),
             *("--add-seccomp-fd", str(CALLS_FILTER_FD), "--add-seccomp-fd", str(ARGUMENTS_FILTER_FD)),

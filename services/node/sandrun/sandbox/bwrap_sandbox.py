@@ -10,19 +10,20 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from sandrun.sandbox import kernel, procfs
 from sandrun.sandbox.cpu import CpuMeter
 from sandrun.sandbox.files import write_files
 from sandrun.sandbox.launcher import LaunchError, Measure, ProgramEnd, TreeUsage
 from sandrun.sandbox.memory import INODE_BYTES, MemoryMeter
-from sandrun.sandbox.rootfs import JOB_DIR
+from sandrun.sandbox.rootfs import JOB_DIR, SHM_DIR, TMP_DIR
 from sandrun.sandbox.spec import MIB, InputFile, Limits
 
 __all__ = ["BwrapSandbox"]
 
-#: RLIMIT_NPROC is set above the limit that we enforce, so that crossing it can be seen: the kernel alone would refuse the
-#: job another process and tell nobody. One more for the sandbox's init, which counts too.
+#: RLIMIT_NPROC is set above the limit that we enforce, so that crossing it can be seen: the kernel alone would refuse
+#: the job another process and tell nobody. One more for the sandbox's init, which counts too.
 PROCESSES_HEADROOM = 16
 
 #: RLIMIT_DATA, per process, is only a backstop behind the measured limit: Node.js reserves 570 MB before it uses any.
@@ -38,9 +39,7 @@ BUBBLEWRAP_END_SECONDS = 0.5
 class BwrapSandbox:
     """Satisfies `launcher.Sandbox`. Used by the one thread that started it."""
 
-    def __init__(
-        self, outer_pid: int, stdout_fd: int, stderr_fd: int, gate: socket.socket, limits: Limits
-    ) -> None:
+    def __init__(self, outer_pid: int, stdout_fd: int, stderr_fd: int, gate: socket.socket, limits: Limits) -> None:
         self.stdout_fd = stdout_fd
         self.stderr_fd = stderr_fd
         self.ended_fd = -1
@@ -80,20 +79,19 @@ class BwrapSandbox:
 
     def descriptors(self) -> list[int]:
         """What the process behind the gate has open."""
-        return sorted(int(name) for name in os.listdir(f"/proc/{self._main_pid}/fd"))  # noqa: PTH208
+        return sorted(int(entry.name) for entry in os.scandir(f"/proc/{self._main_pid}/fd"))
 
     def set_up(self, files: Sequence[InputFile]) -> None:
         """Limit the program, give it its files and open what measuring needs. Nothing of it has run yet."""
         root = f"/proc/{self._main_pid}/root"
         self.job_fd = self._open_directory(root + JOB_DIR)
-        self._tmp_fd = self._open_directory(root + "/tmp")
-        self._shm_fd = self._open_directory(root + "/dev/shm")
+        self._tmp_fd = self._open_directory(root + TMP_DIR)
+        self._shm_fd = self._open_directory(root + SHM_DIR)
         self._proc_fd = self._open_directory(root + "/proc")
         self._memory = MemoryMeter(self._proc_fd, self._limits.memory_bytes)
         self._set_limits()
         for pid in (self._init_pid, self._main_pid):
-            with open(f"/proc/{pid}/oom_score_adj", "wb", buffering=0) as file:  # noqa: PTH123: no Path detour per job
-                file.write(OOM_SCORE)
+            Path(f"/proc/{pid}/oom_score_adj").write_bytes(OOM_SCORE)
         os.setpriority(os.PRIO_PROCESS, self._main_pid, NICE)
         write_files(self.job_fd, files)
         self._files_before = self._files_used()
@@ -190,7 +188,7 @@ class BwrapSandbox:
         return ProgramEnd(exit_code=os.WEXITSTATUS(status))
 
     def _end_by_bubblewrap(self) -> ProgramEnd:
-        """What bubblewrap says, 128 + number also for signals: only where a job woke init and the kernel keeps no record."""
+        """What bubblewrap says (128 + number also for signals), where a job woke init and the kernel keeps no record."""
         if not self._wait(self._outer_fd, time.monotonic() + BUBBLEWRAP_END_SECONDS) or self._outer_pid is None:
             return ProgramEnd()
         _, status = os.waitpid(self._outer_pid, 0)
@@ -263,5 +261,4 @@ class BwrapSandbox:
 
 
 def _parent_of(pid: int) -> int:
-    with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:  # noqa: PTH123: no Path detour per job
-        return procfs.parse_stat(pid, file.read(4096)).parent
+    return procfs.parse_stat(pid, Path(f"/proc/{pid}/stat").read_bytes()).parent

@@ -30,9 +30,7 @@ class CpuMeter:
         """Take one sample of every process of the tree; returns the tree's CPU seconds so far."""
         now = {(p.pid, p.started): (p.own_ticks, p.children_ticks) for p in processes}
         gone = sum(own + children for key, (own, children) in self._seen.items() if key not in now)
-        inherited = sum(
-            max(0, children - self._seen.get(key, (0, 0))[1]) for key, (_, children) in now.items()
-        )
+        inherited = sum(max(0, children - self._seen.get(key, (0, 0))[1]) for key, (_, children) in now.items())
         self._lost_ticks += max(0, gone - inherited)
         self._live_ticks = sum(own + children for own, children in now.values())
         self._seen = now
@@ -40,6 +38,7 @@ class CpuMeter:
 
     @property
     def seconds(self) -> float:
+        """The tree's CPU time up to the last sample."""
         return (self._live_ticks + self._lost_ticks) / CLOCK_TICKS
 
     @property

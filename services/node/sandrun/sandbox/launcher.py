@@ -1,7 +1,7 @@
 """The seam between the supervisor and whatever builds a sandbox.
 
-The supervisor (`supervise`) knows only these two protocols. `bwrap` satisfies them with bubblewrap; a launcher that forks
-from a prepared process, or one that drives gVisor, is another module with the same two classes.
+The supervisor (`supervise`) knows only these two protocols. `bwrap` satisfies them with bubblewrap; a launcher that
+forks from a prepared process, or one that drives gVisor, is another module with the same two classes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Measure:
     disk_bytes: int  #: beyond the uploaded files
     inodes: int  #: beyond the uploaded files
     disk_full: bool  #: one of the sandbox's file systems has no free block left
-    memory_exceeded: bool  #: the memory limit was exceeded (by our measure, or the kernel's where it enforces the limit)
+    memory_exceeded: bool  #: by our measure, or by the kernel's where it enforces the limit
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ class MemoryMeter:
         shares: list[Resident] = [read_pss(self._proc_fd, p.pid) for p in processes]
         anonymous = sum(share.anonymous for share in shares)
         shared = sum(share.shared for share in shares)
-        # Pages of tmpfs files that are mapped are in both numbers; which ones, only `smaps` tells, at ten times the cost.
+        # Pages of tmpfs files that are mapped are in both; which ones, only `smaps` tells, at ten times the cost.
         exact = anonymous + max(shared, files_bytes)
         self._confirmed = exact
         self._resident_at_confirmation = {**resident, 0: files_bytes}

@@ -22,6 +22,7 @@ class Captured:
 
     @property
     def cut(self) -> int:
+        """Bytes that were not kept."""
         return self.total - len(self.head) - len(self.tail)
 
 
@@ -34,6 +35,7 @@ class Slice:
 
     @property
     def next(self) -> int:
+        """Where to go on reading."""
         return self.start + len(self.data)
 
 

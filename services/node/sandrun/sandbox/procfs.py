@@ -43,6 +43,7 @@ class Resident:
 
     @property
     def total(self) -> int:
+        """Both together."""
         return self.anonymous + self.shared
 
 

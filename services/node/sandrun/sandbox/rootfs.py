@@ -7,12 +7,14 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["GID", "HOSTNAME", "JOB_DIR", "UID", "USER", "ReadOnlyMount", "RootFs", "prepare"]
+__all__ = ["GID", "HOSTNAME", "JOB_DIR", "SHM_DIR", "TMP_DIR", "UID", "USER", "ReadOnlyMount", "RootFs", "prepare"]
 
 UID = GID = 1000
 USER = "user"
 HOSTNAME = "sandbox"
 JOB_DIR = "/job"
+TMP_DIR = "/tmp"  # noqa: S108 - the sandbox's own, as are the others
+SHM_DIR = "/dev/shm"  # noqa: S108
 
 ETC_FILES = {
     "passwd": f"{USER}:x:{UID}:{GID}::{JOB_DIR}:/bin/sh\nnobody:x:65534:65534::/nonexistent:/bin/false\n",
@@ -21,12 +23,12 @@ ETC_FILES = {
     "hostname": f"{HOSTNAME}\n",
     "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
     "timezone": "Etc/UTC\n",
-    # Ruby and Perl hold back output into a pipe until they end; a job that is followed, or killed, must not (see languages).
+    # Ruby and Perl hold back output into a pipe until they end; a job that is followed, or killed, must not.
     "stdio/flush.rb": "$stdout.sync = true\n",
     "stdio/flush.pm": "package flush; $| = 1; 1;\n",
 }
 
-#: Taken from the node as they are: the loader's cache (starting without it costs 1 ms) and Debian's command alternatives.
+#: Taken from the node as they are: the loader's cache (without it a start costs 1 ms more), Debian's alternatives.
 ETC_COPIES = ("ld.so.cache", "alternatives", "ssl/openssl.cnf", "mime.types")
 
 #: Top-level names that are links into /usr on a merged-/usr system.

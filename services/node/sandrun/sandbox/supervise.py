@@ -42,13 +42,14 @@ class Streams:
 
     @property
     def total(self) -> int:
+        """Bytes printed on both."""
         return self.stdout.total + self.stderr.total
 
 
 def supervise(sandbox: Sandbox, limits: Limits, streams: Streams, cancel_fd: int) -> Outcome:
     """Let the program go, watch it until it ends or must end, end all of its processes, and tell how it went.
 
-    `cancel_fd` becoming readable cancels the job. Does not close the sandbox: its files are still there to be collected.
+    `cancel_fd` becoming readable cancels the job. Does not close the sandbox: its files are there to be collected.
     """
     run = _Run(sandbox, limits, streams, cancel_fd)
     return run.finish(run.watch())
