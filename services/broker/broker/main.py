@@ -4,13 +4,13 @@ import logging
 import resource
 import signal
 import sys
-from types import FrameType
 
 import uvicorn
 
 from broker.api.app import make_app
 from broker.clock import make_clock
 from broker.errors import StartError
+from broker.server import OneWriteProtocol, Server
 from broker.service.broker import Broker
 from broker.settings import Settings, load_settings
 from broker.store.sqlite import SqliteStore
@@ -21,19 +21,6 @@ log = logging.getLogger(__name__)
 
 SWITCH_INTERVAL_SECONDS = 0.0005
 """How soon the event loop's thread gives way to the writer's; Python's 5 ms would be a whole commit's time."""
-
-
-class Server(uvicorn.Server):
-    """Lets waiting calls return as soon as a signal asks for the end, so that the server need not wait for them."""
-
-    def __init__(self, config: uvicorn.Config, broker: Broker) -> None:
-        super().__init__(config)
-        self._broker = broker
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Runs between two bytecodes of the main thread, the loop's own."""
-        self._broker.begin_stop()
-        super().handle_exit(sig, frame)
 
 
 def build(settings: Settings) -> Broker:
@@ -68,13 +55,14 @@ def _config(settings: Settings, broker: Broker) -> uvicorn.Config:
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=OneWriteProtocol,
         ws="none",
         lifespan="on",
         backlog=2048,
         log_config=None,
         access_log=settings.access_log,
         server_header=False,
+        proxy_headers=False,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=int(settings.stop_timeout) or 1,
     )

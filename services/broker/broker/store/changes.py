@@ -3,7 +3,6 @@
 The store hands these to its subscriber in commit order, on the event loop, before the callers get their answers.
 """
 
-from collections import Counter
 from dataclasses import dataclass, field
 
 from broker.domain.words import JobStatus
@@ -15,15 +14,15 @@ __all__ = ["Changes"]
 class Changes:
     """The effects of one operation; worthless until its group is committed."""
 
-    ready: Counter[str] = field(default_factory=Counter)
+    ready: dict[str, int] = field(default_factory=dict)
     """Class key -> jobs that became claimable."""
     drained: set[str] = field(default_factory=set)
     """Classes that a claim found empty, or left so; applied after `ready`."""
     finished: list[str] = field(default_factory=list)
     """Ids of jobs that ended."""
-    held: Counter[str] = field(default_factory=Counter)
+    held: dict[str, int] = field(default_factory=dict)
     """Node id -> change in the number of attempts that it holds."""
-    totals: Counter[JobStatus] = field(default_factory=Counter)
+    totals: dict[JobStatus, int] = field(default_factory=dict)
     """Status -> change in the number of jobs."""
     due: float | None = None
     """The earliest start time of a waiting job that this operation left."""
@@ -34,9 +33,17 @@ class Changes:
         """Note that a job waits for a moment."""
         self.due = moment if self.due is None else min(self.due, moment)
 
+    def claimable(self, class_key: str) -> None:
+        """Count a job that became claimable."""
+        self.ready[class_key] = self.ready.get(class_key, 0) + 1
+
+    def holds(self, node_id: str, change: int) -> None:
+        """Count attempts that a node got or lost."""
+        self.held[node_id] = self.held.get(node_id, 0) + change
+
     def moved(self, old: JobStatus | None, new: JobStatus | None) -> None:
         """Count a job's change of status; None stands for not being there."""
         if old is not None:
-            self.totals[old] -= 1
+            self.totals[old] = self.totals.get(old, 0) - 1
         if new is not None:
-            self.totals[new] += 1
+            self.totals[new] = self.totals.get(new, 0) + 1

@@ -117,7 +117,8 @@ class SqliteStore:
     def _committed(self, group: list[Changes]) -> None:
         for changes in group:
             if changes.totals:
-                self._totals.update(changes.totals)
+                for status, change in changes.totals.items():
+                    self._totals[status] += change
             if changes.due_is_earliest:
                 self._next_due = changes.due
             elif changes.due is not None:

@@ -63,7 +63,7 @@ def _assign(tx: Transaction, request: ClaimRequest, seqs: list[int], now: float)
     tx.run(life.OPEN_ATTEMPTS, {"seqs": id_list(row[0] for row in rows), "now": now})
     order = {seq: place for place, seq in enumerate(seqs)}
     rows.sort(key=lambda row: order[row[0]])
-    tx.changes.held[request.node_id] += len(rows)
+    tx.changes.holds(request.node_id, len(rows))
     for _ in rows:
         tx.changes.moved(JobStatus.PENDING, JobStatus.ASSIGNED)
     return _with_inputs(tx, rows)

@@ -75,7 +75,7 @@ def settle(
     """End the attempt that holds the job; the answer is the job's new status."""
     assert job.node_id is not None
     tx.run(life.CLOSE_ATTEMPT, _closing(job, outcome, now, verdict, measured))
-    tx.changes.held[job.node_id] -= 1
+    tx.changes.holds(job.node_id, -1)
     if outcome is AttemptOutcome.COMPLETED:
         _over(tx, job, None, job.losses, job.reruns, measured.exit_code, now, result_ttl)
         return JobStatus.COMPLETED
@@ -138,7 +138,7 @@ def _again(tx: Transaction, job: Judged, decision: Again, now: float) -> None:
     )
     tx.changes.moved(job.status, JobStatus.PENDING)
     if run_at is None:
-        tx.changes.ready[job.class_key] += 1
+        tx.changes.claimable(job.class_key)
     else:
         tx.changes.waits_until(run_at)
 
@@ -194,5 +194,5 @@ def _next_leader(tx: Transaction, leader: int) -> None:
         return
     heir = followers[0][0]
     for (class_key,) in tx.rows(life.PROMOTE_FOLLOWER, {"at_seq": heir}):
-        tx.changes.ready[class_key] += 1
+        tx.changes.claimable(class_key)
     tx.run(life.FOLLOW_ANOTHER, {"leader": leader, "new_leader": heir, "run_at": NEVER})

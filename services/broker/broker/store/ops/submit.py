@@ -67,7 +67,7 @@ def _store(tx: Transaction, job: NewJob, now: float) -> SubmittedJob:
     tx.changes.moved(None, status)
     if status is JobStatus.PENDING:
         if row["run_at"] is None:
-            tx.changes.ready[job.class_key] += 1
+            tx.changes.claimable(job.class_key)
         else:
             tx.changes.waits_until(row["run_at"])
     return SubmittedJob(job.id, status, cached)

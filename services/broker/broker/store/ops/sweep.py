@@ -18,7 +18,7 @@ def promote(tx: Transaction, now: float) -> int:
     """Make waiting jobs claimable whose time has come."""
     rows = tx.rows(upkeep.PROMOTE, {"now": now, "limit": PROMOTE_LIMIT})
     for (class_key,) in rows:
-        tx.changes.ready[class_key] += 1
+        tx.changes.claimable(class_key)
     return len(rows)
 
 
