@@ -6,6 +6,7 @@ import argparse
 import logging
 import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(generate_key(given.generate_key).worker_id)
             return 0
         settings = Settings.load(os.environ, vars(given))
-        return _serve(settings)
+        return _doctor(settings) if given.command == "doctor" else _serve(settings)
     except (SettingsError, KeyFileError, LaunchError) as error:
         print(f"sandrun: {error}", file=sys.stderr)
         return 1
@@ -49,7 +50,10 @@ def _serve(settings: Settings) -> int:
     identity = Identity.load(Path(settings.worker_key)) if settings.worker_key else None
     kernel.become_subreaper()
     directory = _private_directory(settings.directory)
-    service = Service(settings, detect_platform(directory), identity, directory)
+    platform = detect_platform(directory)
+    if platform.report.refusal is not None:
+        log.error("%s\n%s", platform.report.refusal, platform.report.table())
+    service = Service(settings, platform, identity, directory)
     config = uvicorn.Config(
         create_app(service),
         host=settings.host,
@@ -64,6 +68,21 @@ def _serve(settings: Settings) -> int:
     )
     uvicorn.Server(config).run()
     return 0
+
+
+def _doctor(settings: Settings) -> int:
+    """Print each layer, how it was proven and what mends it. Exit status 1 when jobs cannot be run."""
+    kernel.become_subreaper()
+    with tempfile.TemporaryDirectory(prefix="sandrun-doctor-") as directory:
+        platform = detect_platform(Path(directory))
+    print(platform.report.table())
+    print()
+    print(
+        "interpreters: " + ", ".join(f"{name} {each.version}" for name, each in sorted(platform.interpreters.items()))
+    )
+    print(f"isolation: {platform.launcher.tier}; memory limit: {platform.memory_mode}")
+    print(platform.report.refusal or "Every required layer holds: this node runs jobs.")
+    return 0 if platform.report.passed else 1
 
 
 def _private_directory(path: Path) -> Path:
@@ -84,6 +103,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="sandrun",
         description="Runs untrusted programs, each in a sandbox of its own, behind an HTTP API.",
         epilog="Every setting is an environment variable too (SANDRUN_PORT …); docs/sandrun.md lists them.",
+    )
+    parser.add_argument(
+        "command", nargs="?", choices=["serve", "doctor"], default="serve", help="doctor: test and tell"
     )
     parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument("--host", help="address to listen on (default 127.0.0.1)")

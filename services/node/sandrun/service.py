@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from sandrun.archive import UnpackLimits
@@ -19,14 +18,13 @@ from sandrun.jobs.rates import Quota, RateLimiter
 from sandrun.jobs.runner import JobRunner
 from sandrun.jobs.store import JobStore
 from sandrun.jobs.uploads import UploadedPart, UploadError, embedded_manifest, job_files
-from sandrun.languages import Interpreter
 from sandrun.outputs.collect import CollectLimits
 from sandrun.outputs.store import OutputStore
-from sandrun.sandbox.launcher import Launcher
+from sandrun.platform import Platform
 from sandrun.sandbox.spec import MIB, Outcome
 from sandrun.settings import Settings
 
-__all__ = ["Platform", "Service", "UnavailableError"]
+__all__ = ["Service", "UnavailableError"]
 
 log = logging.getLogger(__name__)
 
@@ -40,15 +38,6 @@ class UnavailableError(Exception):
     """This node runs no jobs now. The text says why and what mends it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Platform:
-    """What this machine offers, found once at start."""
-
-    launcher: Launcher
-    interpreters: Mapping[str, Interpreter]
-    memory_mode: str  #: what enforces the memory limit: `cgroup` or `watchdog`
-
-
 class Service:
     """One node's executor. Its coroutines belong to one event loop; jobs run on the slots' threads."""
 
@@ -56,7 +45,7 @@ class Service:
         self.settings = settings
         self.platform = platform
         self.identity = identity
-        self.unavailable: str | None = None
+        self.unavailable = platform.report.refusal
         self._outputs = OutputStore(
             directory / "outputs", CollectLimits(settings.collect_files, settings.collect_bytes)
         )
@@ -95,6 +84,10 @@ class Service:
         self.store.add(job)
         self._rates.submitted(client, time.monotonic())
         return job
+
+    def spool_file(self, name: str) -> Path:
+        """Where a file may be made for a moment."""
+        return self._outputs.spool_file(name)
 
     def quota(self, client: str) -> Quota:
         """Where a client stands with its rate limits."""

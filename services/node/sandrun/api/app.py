@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from sandrun import __version__
-from sandrun.api import errors, info, routes
+from sandrun.api import downloads, errors, info, routes, stream
 from sandrun.service import Service
 
 __all__ = ["create_app"]
@@ -33,4 +33,6 @@ def create_app(service: Service) -> FastAPI:
     errors.install(app)
     app.include_router(info.router)
     app.include_router(routes.router)
+    app.include_router(downloads.router)
+    app.include_router(stream.router)
     return app

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["ERROR", "NOT_FOUND", "SUBMIT_ANSWERS", "SUBMIT_BODY"]
+__all__ = ["DOWNLOAD_ALL", "DOWNLOAD_ONE", "ERROR", "NOT_FOUND", "SUBMIT_ANSWERS", "SUBMIT_BODY"]
 
 ERROR: dict[str, Any] = {
     "content": {
@@ -25,6 +25,22 @@ def answer(description: str) -> dict[str, Any]:
 
 
 NOT_FOUND: dict[int | str, dict[str, Any]] = {404: answer("No such job, or its data has been deleted.")}
+
+DOWNLOAD_ALL: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "All files.",
+        "content": {"application/gzip": {"schema": {"type": "string", "format": "binary"}}},
+    },
+    404: answer("No such job, or it left no files."),
+    409: answer("The job has not ended."),
+    503: answer("This node has no room for the archive."),
+}
+
+DOWNLOAD_ONE: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The file.", "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}},
+    403: answer("The path leaves the job's directory."),
+    404: answer("No such job, or no such file."),
+}
 
 SUBMIT_ANSWERS: dict[int | str, dict[str, Any]] = {
     400: answer("The upload or the manifest cannot be accepted."),

@@ -33,13 +33,14 @@ async def root(service: ServiceDep) -> dict[str, Any]:
     settings, platform = service.settings, service.platform
     answer: dict[str, Any] = {
         "service": "sandrun",
-        "status": "running",
+        "status": "running" if service.unavailable is None else "unavailable",
         "description": "Runs untrusted programs, each in a sandbox of its own",
         "privacy": "Job data stays on this node and is deleted when its time is over or on download",
         "version": __version__,
         "extensions": list(EXTENSIONS),
         "slots": {"total": service.pool.slots, "free": service.pool.free()},
-        "isolation": platform.launcher.tier,
+        "isolation": platform.launcher.tier if service.unavailable is None else "none",
+        "self_test": platform.report.shown(),
         "interpreters": {name: found.version for name, found in sorted(platform.interpreters.items())},
         "memory_mode": platform.memory_mode,
         "limits": {
@@ -50,6 +51,8 @@ async def root(service: ServiceDep) -> dict[str, Any]:
             "ttl": settings.ttl,
         },
     }
+    if service.unavailable is not None:
+        answer["error"] = service.unavailable
     return answer
 
 

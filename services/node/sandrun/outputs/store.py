@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 from pathlib import Path
 
@@ -37,6 +38,10 @@ class OutputStore:
         )
         job.collected = collection.files
         job.collect_notes = collection.notes()
+
+    def spool_file(self, name: str) -> Path:
+        """A path for a file that lives for one answer. `prepare` deletes what a crash left."""
+        return self._directory / f"{secrets.token_hex(8)}-{name}"
 
     def discard(self, job: Job) -> None:
         """Delete a job's files."""

@@ -20,10 +20,10 @@ import os
 import signal
 import socket
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sandrun.sandbox import kernel
+from sandrun.sandbox import kernel, seccomp
 from sandrun.sandbox.bwrap_sandbox import BwrapSandbox
 from sandrun.sandbox.launcher import LaunchError
 from sandrun.sandbox.rootfs import GID, HOSTNAME, JOB_DIR, SHM_DIR, TMP_DIR, UID, RootFs
@@ -65,6 +65,14 @@ class BwrapLauncher:
     def __init__(self, config: BwrapConfig) -> None:
         self._config = config
 
+    def without_filter(self) -> BwrapLauncher:
+        """The same without the job's system call filter, to prove that the other layers hold by themselves."""
+        return BwrapLauncher(replace(self._config, filters=seccomp.permissive()))
+
+    def without_own_hostname(self) -> BwrapLauncher:
+        """The same for containers that forbid sethostname: jobs see the container's name."""
+        return BwrapLauncher(replace(self._config, own_hostname=False))
+
     def start(self, spec: SandboxSpec) -> BwrapSandbox:
         """Build the sandbox and hold the program at the gate. Raises LaunchError; leaves nothing behind then."""
         with contextlib.ExitStack() as stack:
@@ -88,6 +96,7 @@ class BwrapLauncher:
         return sandbox
 
     def _spawn(self, spec: SandboxSpec, pipes: _Pipes, gate: socket.socket) -> int:
+        filters = self._config.filters
         with _child_descriptors(
             [
                 os.dup(gate.fileno()),
@@ -95,8 +104,8 @@ class BwrapLauncher:
                 os.dup(pipes.child_stderr),
                 _standard_input(spec.stdin),
                 kernel.sealed_memfd("arguments", self._arguments(spec)),
-                kernel.sealed_memfd("filter", self._config.filters.calls),
-                kernel.sealed_memfd("filter", self._config.filters.arguments),
+                kernel.sealed_memfd("filter", filters.calls),
+                kernel.sealed_memfd("filter", filters.arguments),
                 os.dup(pipes.child_stdout),
             ]
         ) as actions:

@@ -188,7 +188,7 @@ class BwrapSandbox:
         return ProgramEnd(exit_code=os.WEXITSTATUS(status))
 
     def _end_by_bubblewrap(self) -> ProgramEnd:
-        """What bubblewrap says (128 + number also for signals), where a job woke init and the kernel keeps no record."""
+        """What bubblewrap says (128 + number for signals too), where a job woke init and the kernel keeps no record."""
         if not self._wait(self._outer_fd, time.monotonic() + BUBBLEWRAP_END_SECONDS) or self._outer_pid is None:
             return ProgramEnd()
         _, status = os.waitpid(self._outer_pid, 0)
