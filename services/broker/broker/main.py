@@ -1,5 +1,6 @@
 """Starts the broker as one process: settings, logging, server, signals."""
 
+import gc
 import logging
 import resource
 import signal
@@ -38,10 +39,14 @@ def main() -> None:
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     _raise_file_limit()
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     broker = build(settings)
     server = Server(_config(settings, broker), broker)
+    # What is loaded by now stays. Going through it took the collector 40 ms each time, with every call waiting.
+    gc.collect()
+    gc.freeze()
     # uvicorn raises the signal again when it has stopped; that is not to end us before we have said 0.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)

@@ -1,8 +1,5 @@
 """The application: FastAPI for the documents and the odd request, a front door before it for everything known."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -14,7 +11,7 @@ from broker.api import health, jobs, nodes
 from broker.api.errors import error_response
 from broker.api.lean import LeanRoute
 from broker.api.render import Json
-from broker.errors import StoppingError
+from broker.errors import StartError, StoppingError
 from broker.service.broker import Broker
 
 __all__ = ["FrontDoor", "make_app"]
@@ -24,20 +21,10 @@ ALWAYS_SERVED = frozenset({"/health", "/ready"})
 
 def make_app(broker: Broker) -> "FrontDoor":
     """The ASGI application of a broker; its lifespan starts and stops the broker."""
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await broker.start()
-        try:
-            yield
-        finally:
-            await broker.stop()
-
     app = FastAPI(
         title="sandrun broker",
         version=__version__,
         summary="A durable queue for untrusted code.",
-        lifespan=lifespan,
         redirect_slashes=False,
     )
     app.state.broker = broker
@@ -66,9 +53,9 @@ class FrontDoor:
                     self._with_id[method, first, last] = (route.app, parameter)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request (or the lifespan)."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
+        """Serve one request, or the life of the process."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
             return
         path: str = scope["path"]
         if self._broker.stopping and path not in ALWAYS_SERVED:
@@ -79,6 +66,19 @@ class FrontDoor:
         scope["app"] = self.app
         endpoint = self._fixed.get((scope["method"], path)) or self._find(scope, path)
         await (endpoint or self.app)(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """Start the broker, say so, and stop it when the server has let go of its connections."""
+        await receive()
+        try:
+            await self._broker.start()
+        except StartError as error:
+            await send({"type": "lifespan.startup.failed", "message": error.message})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self._broker.stop()
+        await send({"type": "lifespan.shutdown.complete"})
 
     def _find(self, scope: Scope, path: str) -> ASGIApp | None:
         """An endpoint of the form /first/{id} or /first/{id}/last."""

@@ -6,6 +6,18 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from broker.api.answers import (
+    CancelAnswer,
+    JobAnswer,
+    JobListAnswer,
+    JobWithAttemptsAnswer,
+    NotEndedAnswer,
+    ResultAnswer,
+    ResultsAnswer,
+    SubmitAnswer,
+    SubmitBatchAnswer,
+    errors,
+)
 from broker.api.errors import HttpError
 from broker.api.lean import LeanRoute
 from broker.api.render import Json, attempt_json, job_json, result_json
@@ -27,21 +39,7 @@ Wait = Annotated[float, Query(ge=0, le=MAX_WAIT_SECONDS, description="Seconds to
 ENDED = (JobStatus.COMPLETED, JobStatus.FAILED)
 
 
-def _responses(*codes: int) -> dict[int | str, dict[str, Any]]:
-    words = {
-        202: "not ended yet",
-        400: "not JSON",
-        404: "unknown",
-        409: "conflict",
-        410: "deleted after RESULT_TTL",
-        413: "too large",
-        422: "a field is wrong",
-        503: "try again later",
-    }
-    return {code: {"description": words[code]} for code in codes}
-
-
-@router.post("/submit", responses=_responses(400, 409, 413, 422, 503))
+@router.post("/submit", response_model=SubmitAnswer, responses=errors(400, 408, 409, 413, 415, 422, 503))
 async def submit(request: Request, body: SubmitJob, wait: Wait = 0) -> Response:
     """Take a job. The answer comes when it is stored for good; with `wait`, when it has ended or the time is up."""
     broker = broker_of(request)
@@ -58,7 +56,7 @@ async def submit(request: Request, body: SubmitJob, wait: Wait = 0) -> Response:
     return Json(content)
 
 
-@router.post("/submit/batch", responses=_responses(400, 409, 413, 422, 503))
+@router.post("/submit/batch", response_model=SubmitBatchAnswer, responses=errors(400, 408, 409, 413, 415, 422, 503))
 async def submit_batch(request: Request, body: SubmitBatch) -> Response:
     """Take several jobs, all or none; the ids come in the order of the jobs."""
     outcome = await broker_of(request).submits.submit(body.jobs, _idempotency_key(request))
@@ -66,7 +64,7 @@ async def submit_batch(request: Request, body: SubmitBatch) -> Response:
     return Json({"jobs": jobs, "job_ids": [job.id for job in outcome.jobs], "replayed": outcome.replayed})
 
 
-@router.get("/status/{job_id}", responses=_responses(404, 410, 422))
+@router.get("/status/{job_id}", response_model=JobAnswer, responses=errors(404, 410, 422, 503))
 async def status(request: Request, job_id: str, wait: Wait = 0) -> Response:
     """Where a job is in its life, and what it waits for."""
     queries = broker_of(request).queries
@@ -74,7 +72,11 @@ async def status(request: Request, job_id: str, wait: Wait = 0) -> Response:
     return Json(job_json(job, queries.waiting_for(job)))
 
 
-@router.get("/results/{job_id}", responses=_responses(202, 404, 410, 422))
+@router.get(
+    "/results/{job_id}",
+    response_model=ResultAnswer,
+    responses=errors(404, 410, 422, 503) | {202: {"model": NotEndedAnswer}},
+)
 async def results(request: Request, job_id: str, wait: Wait = 0) -> Response:
     """What an ended job printed; 202 before."""
     result = await broker_of(request).queries.result(job_id, wait)
@@ -83,7 +85,7 @@ async def results(request: Request, job_id: str, wait: Wait = 0) -> Response:
     return Json(result_json(result))
 
 
-@router.post("/results/batch", responses=_responses(400, 413, 422))
+@router.post("/results/batch", response_model=ResultsAnswer, responses=errors(400, 408, 413, 415, 422, 503))
 async def results_batch(request: Request, body: JobIds) -> Response:
     """Several results at once, in the order asked for; what is unknown or deleted says so in its place."""
     found = await broker_of(request).queries.results(body.job_ids)
@@ -99,7 +101,7 @@ async def results_batch(request: Request, body: JobIds) -> Response:
     )
 
 
-@router.get("/jobs", responses=_responses(422))
+@router.get("/jobs", response_model=JobListAnswer, responses=errors(422, 503))
 async def list_jobs(
     request: Request,
     status: Annotated[JobStatus | None, Query()] = None,
@@ -118,7 +120,7 @@ async def list_jobs(
     return Json({"jobs": [job_json(job, queries.waiting_for(job)) for job in jobs], "next_cursor": following})
 
 
-@router.get("/jobs/{job_id}", responses=_responses(404, 410))
+@router.get("/jobs/{job_id}", response_model=JobWithAttemptsAnswer, responses=errors(404, 410, 503))
 async def job_with_attempts(request: Request, job_id: str) -> Response:
     """A job with every attempt at it."""
     queries = broker_of(request).queries
@@ -127,7 +129,9 @@ async def job_with_attempts(request: Request, job_id: str) -> Response:
     return Json({**job_json(job, queries.waiting_for(job)), "attempts": attempts})
 
 
-@router.delete("/jobs/{job_id}", responses=_responses(202, 404, 503))
+@router.delete(
+    "/jobs/{job_id}", response_model=CancelAnswer, responses=errors(404, 503) | {202: {"model": CancelAnswer}}
+)
 async def cancel(request: Request, job_id: str) -> Response:
     """End a job: at once (200), or as soon as its node has ended it (202). Doing so again is harmless."""
     outcome = await broker_of(request).finishing.cancel(job_id)

@@ -9,13 +9,25 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from broker.api.answers import (
+    BeatAnswer,
+    ClaimAnswer,
+    CompleteAnswer,
+    CompleteBatchAnswer,
+    DrainAnswer,
+    NodesAnswer,
+    RegisterAnswer,
+    ReleaseAnswer,
+    StartAnswer,
+    errors,
+)
 from broker.api.lean import LeanRoute
 from broker.api.render import Json, claimed_json, lost_json, ref_json
 from broker.api.state import broker_of
 from broker.clock import iso
-from broker.errors import StaleLeaseError, StoppingError, UnknownJobError
-from broker.service.broker import Broker
+from broker.errors import StaleLeaseError, UnknownJobError
 from broker.service.links import Link as OpenLink
+from broker.service.links import Links
 from broker.service.sessions import NodeSession
 from broker.wire.nodes import Beat, Claim, Complete, CompleteBatch, Link, Register, Release, Start
 
@@ -25,16 +37,10 @@ router = APIRouter(route_class=LeanRoute, tags=["nodes"])
 
 HEARTBEATS_PER_LEASE = 3
 PING_SECONDS = 5
-RESPONSES: dict[int | str, dict[str, Any]] = {
-    400: {"description": "not JSON"},
-    404: {"description": "unknown_node, unknown_job"},
-    409: {"description": "session_ended, stale_lease"},
-    422: {"description": "a field is wrong"},
-    503: {"description": "overloaded, stopping"},
-}
+ERRORS = errors(400, 404, 408, 409, 413, 415, 422, 503)
 
 
-@router.post("/register", responses=RESPONSES | {403: {"description": "wrong_secret"}})
+@router.post("/register", response_model=RegisterAnswer, responses=ERRORS | errors(403))
 async def register(request: Request, body: Register) -> Response:
     """Begin a session; without node_id, as a new node."""
     broker = broker_of(request)
@@ -55,7 +61,7 @@ async def register(request: Request, body: Register) -> Response:
     )
 
 
-@router.post("/heartbeat", responses=RESPONSES)
+@router.post("/heartbeat", response_model=BeatAnswer, responses=ERRORS)
 async def heartbeat(request: Request, body: Beat) -> Response:
     """Renew the lease, and compare what the node holds with what it should."""
     broker = broker_of(request)
@@ -72,7 +78,7 @@ async def heartbeat(request: Request, body: Beat) -> Response:
     )
 
 
-@router.post("/claim", responses=RESPONSES)
+@router.post("/claim", response_model=ClaimAnswer, responses=ERRORS)
 async def claim(request: Request, body: Claim) -> Response:
     """Ask for jobs, and wait up to `wait` seconds for the first."""
 
@@ -87,14 +93,14 @@ async def claim(request: Request, body: Claim) -> Response:
     return Json({"job": jobs[0], "jobs": jobs})
 
 
-@router.post("/start", responses=RESPONSES)
+@router.post("/start", response_model=StartAnswer, responses=ERRORS)
 async def start(request: Request, body: Start) -> Response:
     """The programs run now."""
     lost = await broker_of(request).finishing.start(body)
     return Json({"status": "ok", "lost": [lost_json(item) for item in lost]})
 
 
-@router.post("/complete", responses=RESPONSES)
+@router.post("/complete", response_model=CompleteAnswer, responses=ERRORS)
 async def complete(request: Request, body: Complete) -> Response:
     """Deliver how an attempt ended."""
     (outcome,) = await broker_of(request).finishing.complete(body, [body])
@@ -105,49 +111,48 @@ async def complete(request: Request, body: Complete) -> Response:
     return Json({"status": "ok", "duplicate": True} if outcome.word == "duplicate" else {"status": "ok"})
 
 
-@router.post("/complete/batch", responses=RESPONSES)
+@router.post("/complete/batch", response_model=CompleteBatchAnswer, responses=ERRORS)
 async def complete_batch(request: Request, body: CompleteBatch) -> Response:
     """Deliver how several attempts ended; each is judged by itself."""
     outcomes = await broker_of(request).finishing.complete(body, body.completions)
     return Json({"status": "ok", "results": [{"job_id": o.job_id, "status": o.word} for o in outcomes]})
 
 
-@router.post("/release", responses=RESPONSES)
+@router.post("/release", response_model=ReleaseAnswer, responses=ERRORS)
 async def release(request: Request, body: Release) -> Response:
     """Hand attempts back unrun."""
     released = await broker_of(request).finishing.release(body)
     return Json({"status": "ok", "released": [ref_json(ref) for ref in released]})
 
 
-@router.post("/link", responses=RESPONSES)
+@router.post(
+    "/link", responses=ERRORS | {200: {"content": {"application/x-ndjson": {}}, "description": "Lines of JSON"}}
+)
 async def link(request: Request, body: Link) -> Response:
     """Open the connection that stays open: lines of JSON with news for the node."""
     broker = broker_of(request)
-    if broker.stopping:
-        raise StoppingError
-    return _LinkResponse(broker, broker.book.check(body.node_id, body.session))
+    return _LinkResponse(broker.links, broker.nodes.link(body))
 
 
 class _LinkResponse(Response):
     """Streams a link's news until either side ends it."""
 
-    def __init__(self, broker: Broker, session: NodeSession) -> None:
+    def __init__(self, links: Links, link: OpenLink) -> None:
         super().__init__(media_type="application/x-ndjson")
         del self.headers["content-length"]
-        self._broker = broker
-        self._session = session
+        self._links = links
+        self._link = link
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        link = self._broker.links.open(self._session)
         reader = asyncio.ensure_future(_hangup(receive))
-        writer = asyncio.ensure_future(self._stream(link, send))
+        writer = asyncio.ensure_future(self._stream(self._link, send))
         try:
             await asyncio.wait((reader, writer), return_when=asyncio.FIRST_COMPLETED)
         finally:
             reader.cancel()
             writer.cancel()
-            self._broker.links.broken(link)
-        if not writer.cancelled() and writer.done():
+            self._links.broken(self._link)
+        if writer.done() and not writer.cancelled():
             await send({"type": "http.response.body", "body": b""})
 
     async def _stream(self, link: OpenLink, send: Send) -> None:
@@ -167,7 +172,7 @@ async def _hangup(receive: Receive) -> None:
         pass
 
 
-@router.get("/nodes")
+@router.get("/nodes", response_model=NodesAnswer, responses=errors(503))
 async def nodes(request: Request) -> Response:
     """Every node that the broker knows."""
     queries = broker_of(request).queries
@@ -175,14 +180,14 @@ async def nodes(request: Request) -> Response:
     return Json({"nodes": [_node_json(s, done, failed, queries.is_alive(s)) for s, done, failed in found]})
 
 
-@router.post("/nodes/{node_id}/drain", responses={404: {"description": "unknown_node"}})
+@router.post("/nodes/{node_id}/drain", response_model=DrainAnswer, responses=errors(404, 503))
 async def drain(request: Request, node_id: str) -> Response:
     """Let a node claim no more."""
     await broker_of(request).nodes.set_draining(node_id, True)
     return Json({"node_id": node_id, "draining": True})
 
 
-@router.post("/nodes/{node_id}/resume", responses={404: {"description": "unknown_node"}})
+@router.post("/nodes/{node_id}/resume", response_model=DrainAnswer, responses=errors(404, 503))
 async def resume(request: Request, node_id: str) -> Response:
     """Let a drained node claim again."""
     await broker_of(request).nodes.set_draining(node_id, False)

@@ -15,6 +15,9 @@ __all__ = ["HEAD_START", "FairShare"]
 HEAD_START = 1000.0
 """Places in the virtual order that one step of priority is worth; also how many claims make a job age by one step."""
 
+MAX_FLOWS = 100_000
+"""Submitters with jobs ahead of the clock that are told apart; beyond it everybody starts level again."""
+
 Flow = tuple[str, int]
 
 
@@ -39,6 +42,8 @@ class FairShare:
 
     def stamp(self, submitter: str | None, priority: int) -> float:
         """The rank of the submitter's next job; lower ranks are claimed first."""
+        if len(self._finish) >= MAX_FLOWS:
+            self.idle()
         flow = (submitter or "", priority)
         tag = max(self._clock, self._finish.get(flow, self._clock))
         self._set_finish(flow, tag + 1.0)

@@ -116,7 +116,7 @@ def waiting_for(job: JobClass, nodes: Iterable[NodeProfile]) -> str | None:
         unmet_by_all = set(unmet) if unmet_by_all is None else unmet_by_all & set(unmet)
         wanted += [phrase for phrase in unmet if phrase not in wanted]
     if unmet_by_all is None:
-        return "a live node: none is there"
+        return "a live node that takes jobs: none is there"
     phrases = [phrase for phrase in wanted if phrase in unmet_by_all] or wanted
     return "a live node with " + " and ".join(phrases)
 

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 from broker.clock import Clock
 from broker.errors import InvalidFieldError, UnknownNodeError, WrongSecretError
-from broker.service.links import Links
+from broker.service.links import Link, Links
 from broker.service.matching import ClaimQueue
 from broker.service.sessions import NodeSession, SessionBook, hash_token, new_token
 from broker.settings import Settings
 from broker.store.base import Store
 from broker.store.records import HeldAttempt, Lost, Node, Ref, Registration
 from broker.wire.nodes import Beat, Register
+from broker.wire.nodes import Link as LinkCall
 
 __all__ = ["Beaten", "Nodes", "Registered"]
 
@@ -81,11 +82,11 @@ class Nodes:
             lease_until=now + self._settings.node_timeout,
         )
         number, _ = await self._store.register(registration, now, self._settings.result_ttl)
-        self._enter(registration, capabilities, number, known.registered_at if known else now, now)
+        self._enter(registration, capabilities, number, known, now)
         return Registered(node_id, secret, session, now)
 
     def _enter(
-        self, made: Registration, capabilities: dict[str, object], number: int, registered_at: float, now: float
+        self, made: Registration, capabilities: dict[str, object], number: int, known: NodeSession | None, now: float
     ) -> None:
         self._links.end(made.node_id)
         self._book.take(
@@ -99,8 +100,8 @@ class Nodes:
                 slots=made.slots,
                 name=made.name,
                 version=made.version,
-                draining=False,
-                registered_at=registered_at,
+                draining=known is not None and known.draining,
+                registered_at=known.registered_at if known else now,
                 last_heartbeat=now,
                 lease_until=made.lease_until,
                 jobs_completed=0,
@@ -146,6 +147,12 @@ class Nodes:
             _to_cancel(renewed),
             session.draining,
         )
+
+    def link(self, body: LinkCall) -> Link:
+        """Open the session's link, which is a sign of life too. UnknownNodeError, SessionEndedError."""
+        session = self._book.check(body.node_id, body.session)
+        session.sign_of_life(self._clock.now(), self._settings.node_timeout)
+        return self._links.open(session)
 
     async def set_draining(self, node_id: str, draining: bool) -> NodeSession:
         """Let the node claim no more, or again. UnknownNodeError."""

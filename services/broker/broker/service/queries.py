@@ -19,6 +19,9 @@ __all__ = ["Queries", "explain"]
 
 Found = TypeVar("Found", Job, Result)
 
+MAX_BATCH_CHARS = 32 * 1024 * 1024
+"""Output in one answer to /results/batch."""
+
 _ENDED = (JobStatus.COMPLETED, JobStatus.FAILED)
 
 
@@ -46,10 +49,16 @@ class Queries:
             raise InvalidFieldError(
                 "job_ids", f"at most {self._settings.max_batch} results can be asked for at a time."
             )
-        found = []
+        found: list[Result | None] = []
+        size = 0
         for job_id in job_ids:
+            if size > MAX_BATCH_CHARS:
+                raise InvalidFieldError("job_ids", f"the results of the first {len(found)} are enough for one answer.")
             result = await self._store.result(job_id)
-            found.append(result if result and not self._expired(result.job) else None)
+            if result is not None and self._expired(result.job):
+                result = None
+            size += len(result.output) + len(result.error) if result else 0
+            found.append(result)
         return found
 
     async def attempts(self, job_id: str) -> list[Attempt]:

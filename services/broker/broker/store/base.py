@@ -146,6 +146,10 @@ class Store(Protocol):
         """All nodes, the longest known first."""
         ...
 
+    def trouble(self) -> str | None:
+        """What the database said when it last refused a change; None when it takes them."""
+        ...
+
     def totals(self) -> dict[str, int]:
         """Status -> number of jobs, kept up to date with every commit."""
         ...

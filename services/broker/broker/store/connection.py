@@ -12,7 +12,7 @@ __all__ = ["FileLock", "connect_reader", "connect_writer"]
 BUSY_TIMEOUT_MS = 5000
 """How long a statement waits for a lock that a foreign process holds."""
 CACHE_KIB = 64 * 1024
-WAL_PAGES = 4000
+WAL_PAGES = 2000
 """SQLite folds the log back after so many pages of 4 KiB by itself, should the writer find no idle moment."""
 WAL_LIMIT_BYTES = 64 * 1024 * 1024
 

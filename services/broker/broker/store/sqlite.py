@@ -221,6 +221,10 @@ class SqliteStore:
         """All nodes, the longest known first."""
         return self._reader.nodes()
 
+    def trouble(self) -> str | None:
+        """What the database said when it last refused a change."""
+        return self._writer.trouble
+
     def totals(self) -> dict[str, int]:
         """Status -> number of jobs."""
         return {status.value: self._totals[status] for status in JobStatus}

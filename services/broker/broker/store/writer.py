@@ -30,6 +30,8 @@ GROUP_LIMIT = 256
 """Operations in one transaction: bounds how long the first of them waits."""
 GROUP_BYTES = 2 * 1024 * 1024
 """The same for payload."""
+WAITING_BYTES = 64 * 1024 * 1024
+"""Payload that may wait for a group; beyond it calls are refused, so that a slow disk cannot fill the memory."""
 IDLE_CHECKPOINT_ROWS = 2000
 """After so many changed rows the write-ahead log is folded back at the next idle moment rather than under load."""
 
@@ -73,7 +75,10 @@ class GroupWriter:
         self._urgent: deque[_Pending[Any]] = deque()
         self._normal: deque[_Pending[Any]] = deque()
         self._wake = threading.Condition(threading.Lock())
+        self._waiting_bytes = 0
         self._stopping = False
+        self.trouble: str | None = None
+        """What the database said when it last refused a group; None once it has taken one again."""
         self._ended = self._loop.create_future()
         self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
         self._thread.start()
@@ -89,12 +94,14 @@ class GroupWriter:
         """Queue an operation; the future resolves after its commit. OverloadedError when too much waits."""
         if self._stopping:
             raise StoreBrokenError("The store is closed.")
-        # Urgent work (completions, rescues) may use a tenth more: refusing it would only bring it back later.
-        if self.waiting >= (self._limit + self._limit // 10 if urgent else self._limit):
+        # Urgent work (completions, rescues) may use more: refusing it would only bring it back later.
+        slack = 2 if urgent else 1
+        if self.waiting >= self._limit * slack or self._waiting_bytes >= WAITING_BYTES * slack:
             raise OverloadedError
         pending = _Pending(operation, self._loop.create_future(), size)
         with self._wake:
             (self._urgent if urgent else self._normal).append(pending)
+            self._waiting_bytes += size
             self._wake.notify()
         return pending.future
 
@@ -132,6 +139,7 @@ class GroupWriter:
                     pending = lane.popleft()
                     size += pending.size
                     group.append(pending)
+            self._waiting_bytes -= size
             return group
 
     def _run_group(self, connection: sqlite3.Connection, group: list[_Pending[Any]]) -> None:
@@ -140,6 +148,7 @@ class GroupWriter:
         except sqlite3.OperationalError as error:
             # The disk is full, or a foreign process holds the lock: nobody in the group can be served.
             log.error("the database refused a group of %d: %s", len(group), error)
+            self.trouble = str(error)
             self._fail(group, StoreBrokenError())
         except Exception as error:
             if len(group) == 1:
@@ -151,6 +160,7 @@ class GroupWriter:
 
     def _transact(self, connection: sqlite3.Connection, group: list[_Pending[Any]]) -> None:
         connection.execute("BEGIN IMMEDIATE")
+        before = connection.total_changes
         try:
             for pending in group:
                 if pending.future.cancelled():
@@ -159,14 +169,18 @@ class GroupWriter:
                 transaction = Transaction(connection, self._jitter)
                 pending.result = pending.operation(transaction)
                 pending.changes = transaction.changes
-            failpoint("before_commit")
+            changed = connection.total_changes > before
+            if changed:
+                failpoint("before_commit")
             connection.execute("COMMIT")
         except BaseException:
             # SQLite may already have rolled back by itself (it does when the disk is full).
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
-        failpoint("after_commit")
+        if changed:
+            self.trouble = None
+            failpoint("after_commit")
 
     def _checkpoint(self) -> None:
         if self._connection.total_changes - self._checkpointed < IDLE_CHECKPOINT_ROWS:

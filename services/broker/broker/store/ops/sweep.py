@@ -51,6 +51,8 @@ def sweep(tx: Transaction, now: float, policy: SweepPolicy, hopeless: frozenset[
     overdue = _take_back_overdue(tx, now, policy)
     ended = _end_cancelled(tx, now, policy)
     expired = _give_up(tx, now, policy, hopeless)
+    # Claims find out when other classes are empty; nobody claims these.
+    tx.changes.drained.update(key for key in hopeless if not tx.rows(life.READY_HEADS, {"class_key": key, "limit": 1}))
     deleted = _delete_expired(tx, now, policy)
     tx.run(upkeep.OLD_TOMBSTONES, {"before": now - policy.tombstone_ttl, "limit": policy.limit})
     tx.run(upkeep.OLD_KEYS, {"before": now - policy.idempotency_ttl, "limit": policy.limit})

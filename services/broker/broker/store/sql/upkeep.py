@@ -56,7 +56,6 @@ REGISTER = compiled(
             **_REGISTERED,
             "last_heartbeat": p("now"),
             "session_number": n.session_number + 1,
-            "draining": literal_column("0"),
         },
     )
     .returning(n.session_number)

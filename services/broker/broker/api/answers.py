@@ -1,0 +1,369 @@
+"""What the calls answer, as models for the OpenAPI document. Answers are built without them (broker.api.render), and
+tests/api hold the two together."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from broker.domain.words import AttemptOutcome, Failure, JobStatus, LostReason
+
+__all__ = [
+    "BeatAnswer",
+    "CancelAnswer",
+    "ClaimAnswer",
+    "CompleteAnswer",
+    "CompleteBatchAnswer",
+    "DrainAnswer",
+    "ErrorAnswer",
+    "HealthAnswer",
+    "JobAnswer",
+    "JobListAnswer",
+    "JobWithAttemptsAnswer",
+    "NodesAnswer",
+    "NotEndedAnswer",
+    "ReadyAnswer",
+    "RegisterAnswer",
+    "ReleaseAnswer",
+    "ResultAnswer",
+    "ResultsAnswer",
+    "StartAnswer",
+    "SubmitAnswer",
+    "SubmitBatchAnswer",
+    "errors",
+]
+
+
+class Answer(BaseModel):
+    """Nothing but what is named."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ErrorDetail(Answer):
+    """One wrong field."""
+
+    loc: list[str | int]
+    msg: str
+    type: str
+
+
+class ErrorAnswer(Answer):
+    """Every error."""
+
+    error: str = Field(description="A sentence for a person.")
+    reason: str | None = Field(None, description="A word for a program.")
+    detail: list[ErrorDetail] | None = None
+
+
+def errors(*codes: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that can fail with these codes."""
+    words = {
+        400: "The body is not JSON",
+        403: "wrong_secret",
+        404: "Unknown",
+        408: "The body did not arrive in time",
+        409: "Conflict: session_ended, stale_lease, or an Idempotency-Key used before",
+        410: "Deleted after RESULT_TTL",
+        413: "The body is too large",
+        415: "The body is not declared as JSON",
+        422: "A field is wrong",
+        503: "Try again later: overloaded or stopping",
+    }
+    return {code: {"model": ErrorAnswer, "description": words[code]} for code in codes}
+
+
+class Limit(Answer):
+    """The limit that ended a program."""
+
+    name: str
+    value: float | None = None
+    peak: float | None = None
+
+
+class Usage(Answer):
+    """What an attempt used."""
+
+    wall_seconds: float | None = None
+    cpu_seconds: float | None = None
+    memory_peak_bytes: int | None = None
+
+
+class JobAnswer(Answer):
+    """A job's place in its life. Times are ISO 8601 in UTC."""
+
+    job_id: str
+    status: JobStatus
+    node_id: str | None
+    created_at: str
+    started_at: str | None
+    completed_at: str | None
+    expires_at: str | None
+    interpreter: str
+    timeout: float
+    priority: int
+    submitter: str | None
+    labels: dict[str, str]
+    attempt: int
+    max_retries: int
+    node_losses: int
+    failure: Failure | None
+    exit_code: int | None
+    cached: bool
+    cancel_requested: bool
+    deadline: str | None
+    waiting_for: str | None
+
+
+class AttemptAnswer(Answer):
+    """One handing of a job to one node."""
+
+    attempt: int
+    fence: int
+    node_id: str
+    session_number: int
+    claimed_at: str
+    started_at: str | None
+    ended_at: str | None
+    outcome: AttemptOutcome | None
+    failure: Failure | None
+    exit_code: int | None
+    usage: Usage
+    output_sha256: str | None
+    message: str | None
+
+
+class JobWithAttemptsAnswer(JobAnswer):
+    """A job with every attempt at it."""
+
+    attempts: list[AttemptAnswer]
+
+
+class JobListAnswer(Answer):
+    """A page of jobs."""
+
+    jobs: list[JobAnswer]
+    next_cursor: int | None
+
+
+class ResultAnswer(Answer):
+    """How a job ended."""
+
+    job_id: str
+    status: JobStatus
+    output: str
+    error: str
+    exit_code: int | None
+    failure: Failure | None
+    node_id: str | None
+    attempt: int
+    completed_at: str | None
+    cached: bool
+    limit: Limit | None
+    usage: Usage | None
+    signal: int | None
+    output_bytes: int | None
+    error_bytes: int | None
+    message: str | None
+
+
+class NotEndedAnswer(Answer):
+    """The job has not ended."""
+
+    error: str
+    status: JobStatus
+    job_id: str | None = None
+
+
+class NoResult(Answer):
+    """The job is unknown, or deleted."""
+
+    job_id: str
+    error: str
+
+
+class ResultsAnswer(Answer):
+    """Results in the order asked for."""
+
+    results: list[ResultAnswer | NotEndedAnswer | NoResult]
+
+
+class SubmitAnswer(BaseModel):
+    """The job is stored. With `wait`, and when it has ended, everything that /results says."""
+
+    job_id: str
+    status: JobStatus
+    cached: bool | None = None
+    replayed: bool | None = None
+
+
+class SubmittedJob(Answer):
+    """One job of a batch."""
+
+    job_id: str
+    status: JobStatus
+    cached: bool
+
+
+class SubmitBatchAnswer(Answer):
+    """All jobs are stored."""
+
+    jobs: list[SubmittedJob]
+    job_ids: list[str]
+    replayed: bool
+
+
+class CancelAnswer(Answer):
+    """What a cancel found or did."""
+
+    job_id: str
+    status: JobStatus
+    failure: Failure | None
+    cancel_requested: bool
+
+
+class Ref(Answer):
+    """Names one attempt."""
+
+    job_id: str
+    fence: int
+
+
+class Lost(Ref):
+    """An attempt that is no longer the node's."""
+
+    reason: LostReason
+
+
+class RegisterAnswer(Answer):
+    """What a node has to know; `secret` only when it is new."""
+
+    node_id: str
+    secret: str | None = None
+    session: str
+    lease_seconds: float
+    heartbeat_seconds: float
+    link_grace_seconds: float
+    server_time: str
+
+
+class BeatAnswer(Answer):
+    """What became of the node's attempts."""
+
+    status: str
+    lease_seconds: float
+    renewed: list[Ref]
+    lost: list[Lost]
+    cancel: list[Ref]
+    drain: bool
+
+
+class ClaimedJob(Answer):
+    """An attempt to run."""
+
+    id: str
+    code: str
+    interpreter: str
+    args: list[str]
+    stdin: str | None
+    env: dict[str, str]
+    files: dict[str, str | dict[str, str]]
+    entrypoint: str | None
+    outputs: list[str] | None
+    timeout: float
+    memory_mb: int | None
+    cpu_seconds: float | None
+    attempt: int
+    fence: int
+
+
+class ClaimAnswer(Answer):
+    """Attempts to run."""
+
+    job: ClaimedJob | None
+    jobs: list[ClaimedJob]
+    drain: bool | None = None
+
+
+class StartAnswer(Answer):
+    """What was noted, and what is no longer the node's."""
+
+    status: str
+    lost: list[Lost]
+
+
+class CompleteAnswer(Answer):
+    """The result is stored; `duplicate`: it was before."""
+
+    status: str
+    duplicate: bool | None = None
+
+
+class CompletedJob(Answer):
+    """What became of one completion: ok, duplicate, stale_lease or unknown_job."""
+
+    job_id: str
+    status: str
+
+
+class CompleteBatchAnswer(Answer):
+    """What became of each completion."""
+
+    status: str
+    results: list[CompletedJob]
+
+
+class ReleaseAnswer(Answer):
+    """What was put back."""
+
+    status: str
+    released: list[Ref]
+
+
+class NodeAnswer(Answer):
+    """A node that the broker knows."""
+
+    id: str
+    endpoint: str
+    name: str | None
+    version: str | None
+    capabilities: dict[str, Any]
+    slots: int | None
+    last_heartbeat: str
+    registered_at: str
+    session_number: int
+    jobs_completed: int
+    jobs_failed: int
+    jobs_held: int
+    active: bool
+    draining: bool
+
+
+class NodesAnswer(Answer):
+    """Every node."""
+
+    nodes: list[NodeAnswer]
+
+
+class DrainAnswer(Answer):
+    """Whether the node may claim."""
+
+    node_id: str
+    draining: bool
+
+
+class HealthAnswer(Answer):
+    """Whether the broker serves."""
+
+    status: str
+    jobs: int
+    jobs_by_status: dict[str, int]
+    active_nodes: int
+    version: str
+    sqlite_version: str
+    error: str | None = None
+
+
+class ReadyAnswer(Answer):
+    """Calls are welcome."""
+
+    status: str
