@@ -1,0 +1,120 @@
+"""Claims jobs for free slots: one claim at a time, held open by the broker until there is work."""
+
+import threading
+import time
+from collections.abc import Callable
+
+from agent.attempts import Attempt, Attempts, Slots
+from agent.backoff import Backoff
+from agent.broker_client import CLAIM_WAIT, BrokerClient
+from agent.errors import BadAnswerError, BrokerAwayError, BrokerRefusedError, SessionOverError
+from agent.lease import Session
+from agent.logs import EventLog
+from agent.model import Job
+
+LOG = EventLog("agent.claimer")
+
+MAX_JOBS = 64  # in one claim, by the protocol
+IDLE_CHECK = 0.5
+
+
+class Claimer:
+    """Claims for one session, for free slots.
+
+    `ready` says at no cost whether the node may take work; `permitted` may ask a foreign sandrun, before each claim.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        broker: BrokerClient,
+        attempts: Attempts,
+        slots: Slots,
+        ready: Callable[[], bool],
+        permitted: Callable[[], bool],
+        start: Callable[[Attempt], None],
+        on_drain: Callable[[], None],
+        on_given_up: Callable[[], None],
+        retry_cap: float,
+    ) -> None:
+        self._session = session
+        self._broker = broker
+        self._attempts = attempts
+        self._slots = slots
+        self._ready = ready
+        self._permitted = permitted
+        self._start = start
+        self._on_drain = on_drain
+        self._on_given_up = on_given_up
+        self._retry_cap = retry_cap
+        self._wake = threading.Event()
+        self._given_up = threading.Event()
+
+    def wake(self) -> None:
+        """A slot is free, or something else that `ready` looks at has changed."""
+        self._wake.set()
+
+    def give_up(self) -> None:
+        """The node is not ready any more: end the claim under way. What it may have brought goes back with a beat."""
+        self._given_up.set()
+        self._broker.abort_claim()
+
+    def run(self) -> None:
+        """Claim until the session is over."""
+        number = 1
+        backoff = Backoff(0.1, self._retry_cap)
+        while not self._session.over.is_set():
+            self._wake.clear()
+            free = self._slots.free
+            if free == 0 or not self._ready():
+                self._wake.wait(IDLE_CHECK)
+                continue
+            self._given_up.clear()
+            if not self._permitted():
+                self._pause(backoff.next())
+                continue
+            if self._given_up.is_set() or not self._ready():
+                continue
+            try:
+                if self._claim(number, min(free, MAX_JOBS)):
+                    backoff.reset()
+                else:
+                    self._pause(backoff.next())
+                number += 1
+            except BrokerAwayError as error:
+                if self._given_up.is_set():
+                    self._attempts.give_up_claim(self._session, number)
+                    self._on_given_up()
+                    number += 1
+                    continue
+                # The same number again: had the lost answer brought attempts, the next one brings them too.
+                LOG.warning("claim_failed", claim_number=number, error=str(error))
+                self._pause(max(backoff.next(), error.retry_after or 0.0))
+            except BrokerRefusedError as error:
+                LOG.error("claim_refused", error=str(error))
+                self._pause(self._retry_cap)
+            except SessionOverError as error:
+                self._session.end(error.reason)
+
+    def _claim(self, number: int, count: int) -> bool:
+        """One claim; False when it came back empty too soon, as from a broker that does not hold claims open."""
+        asked = time.monotonic()
+        answer = self._broker.claim(self._session.who, number, count, CLAIM_WAIT)
+        jobs = []
+        for value in answer.get("jobs") or [answer.get("job")]:
+            if value is not None:
+                try:
+                    jobs.append(Job.from_wire(value))
+                except BadAnswerError as error:
+                    LOG.error("job_unreadable", error=str(error))
+        attempts = self._attempts.grant(self._session, number, jobs)
+        self._slots.take(len(attempts))
+        for attempt in attempts:
+            self._start(attempt)
+        if answer.get("drain") is True:
+            self._on_drain()
+        return bool(attempts) or time.monotonic() - asked > CLAIM_WAIT / 2
+
+    def _pause(self, seconds: float) -> None:
+        self._session.over.wait(seconds)

@@ -1,0 +1,130 @@
+"""Hands results to the broker, off the critical path of the slots, until it has acknowledged each of them."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from agent.attempts import Attempts
+from agent.backoff import Backoff
+from agent.broker_client import BrokerClient
+from agent.errors import BrokerAwayError, BrokerRefusedError, SessionOverError
+from agent.logs import EventLog
+from agent.model import platform_failure
+from agent.outbox import Outbox
+from agent.spool import Entry
+
+LOG = EventLog("agent.delivery")
+
+RETRY_BASE = 0.2
+CUT = 32 << 10  # characters of each stream that are left when the broker finds a result too large
+
+
+class Delivery:
+    """Takes results from the outbox and brings them to the broker. `run` may be called by several threads."""
+
+    def __init__(
+        self,
+        broker: BrokerClient,
+        outbox: Outbox,
+        attempts: Attempts,
+        *,
+        retry_cap: float,
+        on_session_over: Callable[[dict[str, Any], str], None],
+    ) -> None:
+        self._broker = broker
+        self._outbox = outbox
+        self._attempts = attempts
+        self._retry_cap = retry_cap
+        self._on_session_over = on_session_over
+        self._batches = True
+        self.broker_away = False
+        """Whether the last delivery found no broker."""
+
+    def run(self, stop: threading.Event) -> None:
+        """Deliver until `stop` is set."""
+        backoff = Backoff(RETRY_BASE, self._retry_cap)
+        while not stop.is_set():
+            batch = self._outbox.take(timeout=1.0)
+            if batch:
+                self.deliver(batch, backoff)
+
+    def deliver(self, batch: list[Entry], backoff: Backoff) -> None:
+        """Try once to hand in results of one session."""
+        try:
+            if len(batch) > 1 and self._batches:
+                self._send_batch(batch)
+            else:
+                for entry in batch:
+                    self._send(entry)
+            backoff.reset()
+            self.broker_away = False
+        except BrokerAwayError as error:
+            self.broker_away = True
+            delay = max(backoff.next(), error.retry_after or 0.0)
+            LOG.warning("results_wait", count=len(batch), retry_in=round(delay, 2), error=str(error))
+            for entry in batch:
+                self._outbox.later(entry, delay)
+        except SessionOverError as error:
+            self.broker_away = False
+            # The session's jobs were rescued when it ended: nobody wants these results any more.
+            for entry in batch:
+                self._finish(entry, error.reason)
+            self._on_session_over(batch[0].who, error.reason)
+
+    def _send_batch(self, batch: list[Entry]) -> None:
+        try:
+            words = self._broker.complete_batch(batch[0].who, [entry.completion for entry in batch])
+        except BrokerRefusedError as error:
+            if error.status in (404, 405):
+                self._batches = False
+            LOG.warning("batch_refused", count=len(batch), error=str(error))
+            for entry in batch:
+                self._send(entry)
+            return
+        for entry in batch:
+            word = words.get(entry.key.job_id)
+            if word is None:
+                self._outbox.later(entry, RETRY_BASE)
+            else:
+                self._finish(entry, word)
+
+    def _send(self, entry: Entry) -> None:
+        try:
+            self._finish(entry, self._broker.complete(entry.who, entry.completion))
+        except BrokerRefusedError as error:
+            if error.status in (404, 409):
+                self._finish(entry, error.reason or "stale_lease")
+            elif error.status in (401, 403):
+                raise BrokerAwayError(str(error)) from error
+            else:
+                self._refused(entry, error)
+
+    def _refused(self, entry: Entry, error: BrokerRefusedError) -> None:
+        """The broker will never take this result as it is: send less of it."""
+        smaller = reduced(entry, error)
+        LOG.error("result_refused", job=entry.key.job_id, error=str(error), sending_less=smaller is not None)
+        if smaller is None:
+            self._finish(entry, "refused")
+        else:
+            self._outbox.later(smaller, RETRY_BASE)
+
+    def _finish(self, entry: Entry, word: str) -> None:
+        self._outbox.done(entry.key)
+        self._attempts.forget(entry.key)
+        log = LOG.debug if word in ("ok", "duplicate") else LOG.warning
+        log("result_delivered", job=entry.key.job_id, fence=entry.key.fence, answer=word)
+
+
+def reduced(entry: Entry, error: BrokerRefusedError) -> Entry | None:
+    """The same verdict with less text when it was too large, else a platform failure; None if that was refused too."""
+    completion = entry.completion
+    if completion["failure"] == "platform":
+        return None
+    output, printed = str(completion.get("output") or ""), str(completion.get("error") or "")
+    if error.status == 413 and max(len(output), len(printed)) > CUT:
+        cut = {**completion, "output": output[:CUT], "error": printed[:CUT]}
+        return replace(entry, completion=cut)
+    return replace(
+        entry, completion=platform_failure(entry.key, f"the broker refused the result: {error.message}").wire()
+    )

@@ -1,0 +1,60 @@
+"""The session at the broker and its lease: the node's time-limited right to its attempts."""
+
+import threading
+from typing import Any
+
+from agent.broker_client import SessionTerms
+from agent.clock import Clock
+
+
+class Lease:
+    """Counts from before the last good beat was *sent*, on a clock that counts suspend. Thread-safe.
+
+    It is over a little early (5 % of its length, at most a second): the sandboxes must be dead, not dying, when the
+    broker hands their jobs to another node.
+    """
+
+    def __init__(self, clock: Clock, seconds: float, sent_at: float) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._until = sent_at
+        self.renew(seconds, sent_at)
+
+    def renew(self, seconds: float, sent_at: float) -> None:
+        """A beat sent at `sent_at` was answered well. A late answer never shortens the lease."""
+        with self._lock:
+            self._until = max(self._until, sent_at + seconds - min(1.0, seconds * 0.05))
+
+    @property
+    def remaining(self) -> float:
+        """Seconds left, negative when it is over."""
+        with self._lock:
+            return self._until - self._clock.now()
+
+    @property
+    def over(self) -> bool:
+        """Whether the node has to stop all its runs."""
+        return self.remaining <= 0
+
+
+class Session:
+    """One registration of this process. It ends when the broker says so or the agent wants a new one."""
+
+    def __init__(self, terms: SessionTerms, clock: Clock) -> None:
+        self.node_id = terms.node_id
+        self.token = terms.session
+        self.heartbeat_seconds = terms.heartbeat_seconds
+        self.lease = Lease(clock, terms.lease_seconds, terms.sent_at)
+        self.over = threading.Event()
+        self.reason = ""
+
+    @property
+    def who(self) -> dict[str, Any]:
+        """The fields by which the broker knows the session."""
+        return {"node_id": self.node_id} if self.token is None else {"node_id": self.node_id, "session": self.token}
+
+    def end(self, reason: str) -> None:
+        """No call of this session makes sense any more; the first reason is kept."""
+        if not self.over.is_set():
+            self.reason = reason
+            self.over.set()

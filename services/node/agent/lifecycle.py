@@ -1,0 +1,277 @@
+"""The agent as a whole: lives through sessions, keeps to its lease, and leaves in order.
+
+A thread of its own repeats: wait for sandrun, register, serve until the session is over. The guard thread kills every
+run when the lease is over, whatever the other threads are waiting for.
+"""
+
+import threading
+import time
+from typing import Any
+
+from agent import capabilities
+from agent.attempts import Attempt, Stop
+from agent.backoff import Backoff
+from agent.clock import Clock
+from agent.description import Description
+from agent.errors import BrokerError
+from agent.identity import StateFolder
+from agent.lease import Session
+from agent.liveness import LiveFile
+from agent.logs import EventLog
+from agent.model import platform_failure
+from agent.parts import Hooks, Parts
+from agent.serving import Serving
+from agent.settings import Settings
+from agent.threads import Crash
+
+LOG = EventLog("agent")
+
+DELIVERERS = 2
+# How late a lease's end, an undelivered result or a change of health may be noticed.
+GUARD_EVERY = 0.25
+LEFTOVER_SECONDS = 5.0
+# After the grace for running jobs: to kill the rest, give it back, and deliver. Ends well before the 30 s that the
+# bundle's stop_grace_period allows for the default grace of 20 s.
+TAIL_SECONDS = 8.0
+HURRIED_TAIL_SECONDS = 3.0
+BUSY_BASE, BUSY_CAP = 5.0, 60.0
+
+
+class Agent:
+    """One node's agent. `start`, then `drain` to leave; `crash` tells when a part has failed beyond repair."""
+
+    def __init__(self, settings: Settings, clock: Clock, folder: StateFolder, live: LiveFile) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._live = live
+        self._live_problem = ""
+        self.folder = folder
+        self.crash = Crash()
+        self.stopped = threading.Event()
+        self._leaving = threading.Event()
+        self._hurry = threading.Event()
+        self._serving: Serving | None = None
+        self._offer: tuple[dict[str, Any], int] = ({}, 0)
+        self._busy = Backoff(BUSY_BASE, BUSY_CAP)
+        self._busy_until = 0.0
+        hooks = Hooks(
+            wake=self._wake,
+            session_over=self._session_over,
+            sandrun_up=self._sandrun_up,
+            sandrun_down=self._sandrun_down,
+            sandrun_busy=self._sandrun_busy,
+        )
+        self.parts = Parts(settings, clock, folder, self.crash, hooks)
+
+    def start(self) -> None:
+        """Begin in threads and return."""
+        leftovers = self.parts.outbox.load()
+        if leftovers:
+            LOG.info("results_left_over", count=leftovers)
+        self.parts.start(self.crash, self.stopped, DELIVERERS)
+        self.crash.spawn("guard", self._guard)
+        self.crash.spawn("sessions", self._live_through_sessions)
+
+    def hurry(self) -> None:
+        """Leave now: give running jobs no more time."""
+        self._hurry.set()
+
+    def drain(self) -> None:
+        """Claim no more, let running jobs end within the grace, give the rest back, deliver everything, stop."""
+        LOG.info("draining", open=len(self.parts.attempts.open()), grace_seconds=self._settings.drain_seconds)
+        self._leaving.set()
+        serving = self._serving
+        if serving is not None:
+            serving.claimer.give_up()
+            serving.heartbeat.poke()
+        grace_ends = time.monotonic() + self._settings.drain_seconds
+        while not self._hurry.is_set() and (left := grace_ends - time.monotonic()) > 0:
+            if self.parts.attempts.wait_settled(min(left, 0.1)):
+                break
+        tail_ends = time.monotonic() + (HURRIED_TAIL_SECONDS if self._hurry.is_set() else TAIL_SECONDS)
+        self._give_back(tail_ends)
+        self.parts.outbox.hurry()
+        delivered = self.parts.outbox.wait_empty(max(0.0, tail_ends - time.monotonic()))
+        self.parts.outbox.persist(older_than=0)
+        if serving is not None and not serving.session.over.is_set():
+            self._last_beat(serving)
+            serving.close("draining")
+        self.stopped.set()
+        self._live.remove()
+        self.folder.close()
+        LOG.info("drained", undelivered=0 if delivered else len(self.parts.outbox))
+
+    def _give_back(self, deadline: float) -> None:
+        """Kill what still runs and release it."""
+        attempts = self.parts.attempts
+        for attempt in attempts.open():
+            self.parts.stopper.stop(attempt, Stop.RELEASE, "the node drains")
+        attempts.wait_settled(max(0.0, (deadline - time.monotonic()) / 2))
+        for attempt in attempts.open():
+            self.parts.settlement.release(attempt, "the node drains")
+        self.parts.releases.wait_empty(max(0.0, (deadline - time.monotonic()) / 2))
+
+    def _last_beat(self, serving: Serving) -> None:
+        """Lists nothing any more: whatever a claim given up may have brought goes back to the queue with it."""
+        try:
+            serving.heartbeat.beat(read_timeout=1.0)
+        except BrokerError as error:
+            LOG.warning("last_beat_failed", error=str(error))
+
+    def _live_through_sessions(self) -> None:
+        self._deliver_leftovers()
+        while not self.stopped.is_set():
+            if not self.parts.watch.wait_up(timeout=0.5):
+                continue
+            if self._leaving.is_set():
+                self.stopped.wait(0.5)
+                continue
+            session = self.parts.registrar.register(*self._offer, self._leaving)
+            if session is not None:
+                self._serve(session)
+
+    def _serve(self, session: Session) -> None:
+        parts = self.parts
+        parts.attempts.open_session(session)
+        serving = Serving(
+            session,
+            parts,
+            clock=self._clock,
+            retry_cap=self._settings.poll_interval,
+            ready=self._ready,
+            start=self._start_run,
+            condition=self._condition,
+        )
+        self._serving = serving
+        if self._leaving.is_set():
+            return  # drain() looked for a session before this one was there
+        serving.start(self.crash)
+        session.over.wait()
+        if self.stopped.is_set():
+            return
+        LOG.warning("session_over", reason=session.reason)
+        for attempt in parts.attempts.open():
+            parts.stopper.stop(attempt, Stop.LOST, session.reason)
+        serving.close(session.reason)
+        parts.registrar.ended(session)
+
+    def _deliver_leftovers(self) -> None:
+        """Results of an earlier process count in its session's name, which registering would end."""
+        patience = time.monotonic() + LEFTOVER_SECONDS
+        while not self._leaving.is_set() and not self.parts.outbox.wait_empty(0.1):
+            if time.monotonic() > patience and not self.parts.delivery.broker_away:
+                return
+
+    def _guard(self) -> None:
+        fenced: Session | None = None
+        while not self.stopped.wait(GUARD_EVERY):
+            serving = self._serving
+            if serving is None or not serving.session.lease.over or serving.session.over.is_set():
+                fenced = None
+            else:
+                self._fence(serving, again=serving.session is fenced)
+                fenced = serving.session
+            self.parts.outbox.persist()
+            self._show_health(serving.session if serving is not None else None)
+
+    def _fence(self, serving: Serving, *, again: bool) -> None:
+        """The lease is over: from now on another node may have our jobs, so none may go on running here."""
+        runs = self.parts.attempts.open()
+        if not again:
+            LOG.error("lease_over", runs_killed=len(runs))
+            # After a suspend the heartbeat may still be in the pause that it began before.
+            serving.heartbeat.poke()
+        for attempt in runs:
+            self.parts.stopper.stop(attempt, Stop.LOST, "lease over")
+
+    def _show_health(self, session: Session | None) -> None:
+        try:
+            self._live.write(self._problem(session))
+        except OSError as error:
+            if self._live_problem != str(error):
+                LOG.warning("live_file_not_written", error=str(error))
+            self._live_problem = str(error)
+
+    def _problem(self, session: Session | None) -> str:
+        if not self.parts.watch.up:
+            return "sandrun does not answer"
+        if session is None or session.over.is_set():
+            return "not registered at the broker"
+        if session.lease.over:
+            return "no good beat for longer than the lease"
+        return ""
+
+    def _ready(self) -> bool:
+        """Whether the node may claim."""
+        serving = self._serving
+        return (
+            not self._leaving.is_set()
+            and not self.parts.orders.draining
+            and self.parts.watch.up
+            and time.monotonic() >= self._busy_until
+            and serving is not None
+            and not serving.session.lease.over
+            and not self.parts.outbox.full
+        )
+
+    def _condition(self) -> dict[str, Any]:
+        """The fields of a beat that say how the node is."""
+        return {
+            "free_slots": self.parts.slots.free if self._ready() else 0,
+            "draining": self._leaving.is_set(),
+        }
+
+    def _start_run(self, attempt: Attempt) -> None:
+        def run() -> None:
+            try:
+                self.parts.runner.run(attempt)
+            finally:
+                self.parts.slots.give_back()
+                self._wake()
+
+        if self._leaving.is_set():
+            self.parts.settlement.release(attempt, "the node drains")
+            self.parts.slots.give_back()
+        else:
+            self.parts.pool.run(run)
+
+    def _wake(self) -> None:
+        if self._serving is not None:
+            self._serving.claimer.wake()
+
+    def _session_over(self, who: dict[str, Any], reason: str) -> None:
+        serving = self._serving
+        if serving is not None and serving.session.who == who:
+            serving.session.end(reason)
+
+    def _sandrun_up(self, description: Description) -> None:
+        offer = (
+            capabilities.detect(self._settings, description),
+            capabilities.slots(self._settings, description),
+        )
+        self.parts.stopper.can_cancel = description.can("cancel")
+        self.parts.slots.total = offer[1]
+        self.parts.pool.grow(offer[1])
+        changed = bool(self._offer[1]) and offer != self._offer
+        self._offer = offer
+        if changed and self._serving is not None:
+            # The broker learns capabilities at registration only. What sandrun's end left to report goes first.
+            self.parts.outbox.wait_empty(HURRIED_TAIL_SECONDS)
+            self._serving.session.end("sandrun came back with other capabilities")
+        self._wake()
+
+    def _sandrun_down(self, reason: str) -> None:
+        """It crashed or hangs: nothing that runs in it will be heard of again."""
+        if self._serving is not None:
+            self._serving.claimer.give_up()
+            self._serving.heartbeat.poke()
+        for attempt in self.parts.attempts.open():
+            if attempt.sandrun_id is not None:
+                self.parts.settlement.result(attempt, platform_failure(attempt.key, f"sandrun failed: {reason}"))
+
+    def _sandrun_busy(self) -> None:
+        """It took no job for a while: claim none for longer and longer, so that the queue's jobs go elsewhere."""
+        now = time.monotonic()
+        if now > self._busy_until + 2 * BUSY_CAP:
+            self._busy.reset()
+        self._busy_until = now + self._busy.next()

@@ -1,0 +1,62 @@
+"""The agent's process: settings, logs, signals. SIGTERM or SIGINT drains, a second one hurries."""
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from agent import __version__
+from agent.clock import BootClock
+from agent.errors import SettingError
+from agent.identity import StateFolder
+from agent.lifecycle import Agent
+from agent.liveness import LiveFile, check, default_path
+from agent.logs import EventLog, configure
+from agent.settings import load
+
+LOG = EventLog("agent.main")
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+TICK = 0.5
+EXIT_SETTINGS = 64  # sysexits: EX_USAGE
+EXIT_CRASH = 70  # EX_SOFTWARE
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run an agent until it is told to stop; the exit code: 0 drained, 64 bad settings, 70 something broke inside."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if "--check" in arguments:
+        return check()
+    try:
+        settings = load(arguments, os.environ)
+    except SettingError as error:
+        sys.stderr.write(f"agent: {error}\n")
+        return EXIT_SETTINGS
+    configure(settings.log_level, settings.log_format)
+    # Signals are taken by waiting for them: a handler could interrupt a thread that holds a lock it needs.
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    LOG.info("starting", version=__version__, broker=settings.broker_url, sandrun=settings.sandrun_url)
+    folder = StateFolder(settings.state_dir)
+    agent = Agent(settings, BootClock(), folder, LiveFile(default_path()))
+    agent.start()
+    code = _until_stopped(agent)
+    LOG.info("stopped", code=code)
+    return code
+
+
+def _until_stopped(agent: Agent) -> int:
+    """Wait for a signal or a crash, and see the drain through."""
+    draining = False
+    while not agent.stopped.is_set():
+        if agent.crash.happened.is_set():
+            return EXIT_CRASH
+        taken = signal.sigtimedwait(SIGNALS, 0.05 if draining else TICK)
+        if taken is None:
+            continue
+        LOG.info("signal", number=taken.si_signo, again=draining)
+        if draining:
+            agent.hurry()
+        else:
+            draining = True
+            agent.crash.spawn("drain", agent.drain)
+    return 0

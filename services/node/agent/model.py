@@ -1,0 +1,118 @@
+"""What travels through the agent: a claimed job, and what became of it."""
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from agent.errors import BadAnswerError
+
+# docs/node-protocol.md, POST /complete
+FAILURES = frozenset(
+    {"exit", "signal", "timeout", "cpu", "memory", "output", "disk", "processes", "cancelled", "platform"}
+)
+
+
+class Key(NamedTuple):
+    """One attempt for good: a job and the fence of its claim."""
+
+    job_id: str
+    fence: int
+
+    def wire(self) -> dict[str, Any]:
+        """As the broker's lists hold it."""
+        return {"job_id": self.job_id, "fence": self.fence}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as the broker's claim answer gives it. `timeout` in seconds, `memory_mb` in MiB or None for the default."""
+
+    key: Key
+    code: str
+    interpreter: str
+    args: tuple[str, ...] = ()
+    stdin: str = ""
+    env: dict[str, str] = field(default_factory=dict)
+    files: dict[str, Any] = field(default_factory=dict)
+    entrypoint: str = ""
+    outputs: tuple[str, ...] = ()
+    timeout: float = 300.0
+    memory_mb: int | None = None
+    attempt: int = 1
+    unreadable: str = ""
+    """Why the rest could not be read; such a job is not run but still has to be answered for."""
+
+    @classmethod
+    def from_wire(cls, value: Any) -> "Job":
+        """Read one entry of a claim answer; BadAnswerError when it does not even name an attempt."""
+        try:
+            key = Key(_text(value["id"]), int(value["fence"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadAnswerError(f"a claimed job has no usable id and fence: {type(error).__name__}") from error
+        try:
+            return cls(
+                key=key,
+                code=_text(value.get("code") or ""),
+                interpreter=_text(value.get("interpreter") or "python3"),
+                args=tuple(_text(arg) for arg in value.get("args") or ()),
+                stdin=_text(value.get("stdin") or ""),
+                env={_text(k): _text(v) for k, v in (value.get("env") or {}).items()},
+                files=dict(value.get("files") or {}),
+                entrypoint=_text(value.get("entrypoint") or ""),
+                outputs=tuple(_text(glob) for glob in value.get("outputs") or ()),
+                timeout=float(value.get("timeout") or 300.0),
+                memory_mb=None if value.get("memory_mb") is None else int(value["memory_mb"]),
+                attempt=int(value.get("attempt") or 1),
+            )
+        except (TypeError, ValueError, AttributeError) as error:
+            return cls(key=key, code="", interpreter="", unreadable=f"{type(error).__name__}: {error}"[:200])
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected text, not {type(value).__name__}")
+    return value
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What became of one attempt, in the fields of POST /complete."""
+
+    key: Key
+    failure: str | None
+    exit_code: int | None = None
+    output: str = ""
+    error: str = ""
+    limit: dict[str, Any] | None = None
+    usage: dict[str, Any] = field(default_factory=dict)
+    signal: int | None = None
+    output_bytes: int | None = None
+    error_bytes: int | None = None
+    message: str | None = None
+
+    def wire(self) -> dict[str, Any]:
+        """As POST /complete takes it, without node and session."""
+        body: dict[str, Any] = {
+            **self.key.wire(),
+            "output": self.output,
+            "error": self.error,
+            "exit_code": self.exit_code,
+            "failure": self.failure,
+            "limit": self.limit,
+            "usage": self.usage,
+            "signal": self.signal,
+            "output_bytes": self.output_bytes,
+            "error_bytes": self.error_bytes,
+        }
+        if self.message is not None:
+            body["message"] = self.message
+        return body
+
+
+def platform_failure(key: Key, message: str) -> Completion:
+    """No result: the attempt failed through no fault of the job."""
+    return Completion(key=key, failure="platform", message=message[:500])
+
+
+def cancelled(key: Key) -> Completion:
+    """The job was ended because its owner asked."""
+    return Completion(key=key, failure="cancelled")

@@ -1,0 +1,102 @@
+"""Reading one setting from text (flag, environment) or JSON (config file). A ValueError says what would be right."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+
+def url(value: Any) -> str:
+    """An http or https URL without credentials, query or fragment, as text without a slash at its end."""
+    given = text(value)
+    parts = urlsplit(given)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"must be a URL like http://host:8000, not {given!r}")
+    if parts.username or parts.password:
+        raise ValueError("must not hold a user name or password")
+    if parts.query or parts.fragment:
+        raise ValueError("must not hold a query or fragment")
+    _ = parts.port  # raises ValueError for a port that is none
+    return given.rstrip("/")
+
+
+def number(low: float, high: float) -> Callable[[Any], float]:
+    """A reader of numbers from `low` to `high`."""
+
+    def read(value: Any) -> float:
+        try:
+            if isinstance(value, bool):
+                raise ValueError
+            found = float(value)
+        except (TypeError, ValueError):
+            found = math.nan
+        if not low <= found <= high:
+            raise ValueError(f"must be a number from {low:g} to {high:g}, not {value!r}")
+        return int(found) if found.is_integer() else found
+
+    return read
+
+
+def whole(low: int, high: int) -> Callable[[Any], int]:
+    """A reader of whole numbers from `low` to `high`."""
+
+    def read(value: Any) -> int:
+        found = number(low, high)(value)
+        if not isinstance(found, int):
+            raise ValueError(f"must be a whole number from {low} to {high}, not {value!r}")
+        return found
+
+    return read
+
+
+def text(value: Any) -> str:
+    """A line of text of 1 to 500 characters."""
+    if not isinstance(value, str) or not 0 < len(value.strip()) <= 500 or not value.isprintable():
+        raise ValueError(f"must be a line of text, not {value!r}")
+    return value.strip()
+
+
+def names(value: Any) -> tuple[str, ...]:
+    """A list of names, or text with commas between them."""
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list) or not parts:
+        raise ValueError(f"must be a list of names, not {value!r}")
+    return tuple(text(part) for part in parts)
+
+
+def labels(value: Any) -> dict[str, str]:
+    """An object of text values, or text like key=value,key=value."""
+    if isinstance(value, str):
+        pairs = [part.partition("=") for part in value.split(",")]
+        if any(not sign for _, sign, _ in pairs):
+            raise ValueError(f"must look like key=value,key=value, not {value!r}")
+        value = {key: rest for key, _, rest in pairs}
+    if not isinstance(value, dict):
+        raise ValueError(f"must be an object of text values, not {value!r}")
+    return {text(key): text(rest) for key, rest in value.items()}
+
+
+def yes_no(value: Any) -> bool:
+    """true or false, as JSON or as text."""
+    known = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    found = known.get(str(value).lower()) if isinstance(value, bool | str) else None
+    if found is None:
+        raise ValueError(f"must be true or false, not {value!r}")
+    return found
+
+
+def one_of(allowed: tuple[str, ...]) -> Callable[[Any], str]:
+    """A reader of one word out of `allowed`."""
+
+    def read(value: Any) -> str:
+        if str(value).lower() not in allowed:
+            raise ValueError(f"must be one of {', '.join(allowed)}, not {value!r}")
+        return str(value).lower()
+
+    return read
+
+
+def folder(value: Any) -> Path:
+    """The path of a folder; whether it can be written is found out when it is used."""
+    return Path(text(value)).expanduser()

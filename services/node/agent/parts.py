@@ -1,0 +1,83 @@
+"""The parts of an agent that live as long as the process, put together in one place."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from agent.attempts import Attempts, Slots
+from agent.broker_client import BrokerClient
+from agent.clock import Clock
+from agent.delivery import Delivery
+from agent.description import Description
+from agent.identity import IdentityFile, StateFolder
+from agent.lease import Session
+from agent.model import Key
+from agent.notices import StartNotices
+from agent.orders import Orders
+from agent.outbox import Outbox
+from agent.registration import Registrar
+from agent.runner import Runner
+from agent.sandrun_client import SandrunClient
+from agent.sandrun_watch import SandrunWatch
+from agent.settings import Settings
+from agent.settlement import Releases, Settlement
+from agent.spool import Spool
+from agent.stopper import Stopper
+from agent.threads import Crash, Pool
+
+STOPPERS = 4
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What the parts tell the agent."""
+
+    wake: Callable[[], None]
+    """Something that decides about claiming has changed."""
+    session_over: Callable[[dict[str, Any], str], None]
+    """The broker no longer knows the session of these `who` fields."""
+    sandrun_up: Callable[[Description], None]
+    sandrun_down: Callable[[str], None]
+    sandrun_busy: Callable[[], None]
+
+
+class Parts:
+    """Everything that outlives a session."""
+
+    def __init__(self, settings: Settings, clock: Clock, folder: StateFolder, crash: Crash, hooks: Hooks) -> None:
+        cap = settings.poll_interval
+        self.broker = BrokerClient(settings.broker_url, clock)
+        self.sandrun = SandrunClient(settings.sandrun_url)
+        self.attempts = Attempts()
+        self.slots = Slots(1)
+        self.outbox = Outbox(Spool(folder.path))
+        self.pool = Pool("run", 1, crash)
+        self.registrar = Registrar(settings, self.broker, clock, IdentityFile(folder.path))
+
+        def over(session: Session, reason: str) -> None:
+            hooks.session_over(session.who, reason)
+
+        def lost(key: Key, reason: str) -> None:
+            self.orders.lost(key, reason)
+
+        self.releases = Releases(self.broker, self.attempts, over)
+        self.settlement = Settlement(self.attempts, self.outbox, self.releases)
+        self.stopper = Stopper(self.sandrun, self.settlement, Pool("stop", STOPPERS, crash))
+        self.orders = Orders(self.attempts, self.outbox, self.stopper, hooks.wake)
+        self.notices = StartNotices(self.broker, lost, over)
+        self.watch = SandrunWatch(self.sandrun, retry_cap=cap, on_up=hooks.sandrun_up, on_down=hooks.sandrun_down)
+        self.runner = Runner(
+            self.sandrun, self.watch, self.settlement, self.stopper, self.notices, on_busy=hooks.sandrun_busy
+        )
+        self.delivery = Delivery(
+            self.broker, self.outbox, self.attempts, retry_cap=cap, on_session_over=hooks.session_over
+        )
+
+    def start(self, crash: Crash, stop: threading.Event, deliverers: int) -> None:
+        """Start the threads that run until `stop`."""
+        crash.spawn("watch", lambda: self.watch.run(stop))
+        crash.spawn("notices", lambda: self.notices.run(stop))
+        crash.spawn("releases", lambda: self.releases.run(stop))
+        for number in range(deliverers):
+            crash.spawn(f"deliver-{number + 1}", lambda: self.delivery.run(stop))

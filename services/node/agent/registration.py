@@ -1,0 +1,87 @@
+"""Registering: who this node is, what it can do, and how long to insist."""
+
+import socket
+import threading
+from typing import Any
+
+from agent import __version__
+from agent.backoff import Backoff
+from agent.broker_client import BrokerClient
+from agent.clock import Clock
+from agent.errors import BrokerAwayError, BrokerError, BrokerRefusedError
+from agent.identity import Identity, IdentityFile
+from agent.lease import Session
+from agent.logs import EventLog
+from agent.settings import Settings
+
+LOG = EventLog("agent.registration")
+
+# Sessions that the broker ends again and again so soon mean that another process has the same identity.
+SHORT_SESSION, SHORT_SESSIONS = 30.0, 3
+
+
+class Registrar:
+    """Gets sessions from the broker, with the identity of earlier ones."""
+
+    def __init__(self, settings: Settings, broker: BrokerClient, clock: Clock, identity: IdentityFile) -> None:
+        self._settings = settings
+        self._broker = broker
+        self._clock = clock
+        self._identity = identity
+        self._started = 0.0
+        self._short_in_a_row = 0
+
+    def register(self, capabilities: dict[str, Any], slots: int, stop: threading.Event) -> Session | None:
+        """A new session, however long it takes; None when `stop` was set first."""
+        backoff = Backoff(0.2, self._settings.poll_interval)
+        while not stop.is_set():
+            try:
+                return self._try(capabilities, slots)
+            except BrokerRefusedError as error:
+                if error.reason == "wrong_secret":
+                    LOG.warning("identity_refused", note="registering as a new node")
+                    self._identity.forget()
+                    continue
+                LOG.error("registration_refused", error=str(error))
+                stop.wait(self._settings.poll_interval)
+            except BrokerError as error:
+                after = error.retry_after if isinstance(error, BrokerAwayError) else None
+                pause = max(backoff.next(), after or 0.0)
+                LOG.warning("broker_away", error=str(error), retry_in=round(pause, 2))
+                stop.wait(pause)
+        return None
+
+    def ended(self, session: Session) -> None:
+        """This session is over; after several short ones in a row the node becomes a new one."""
+        short = session.reason == "session_ended" and self._clock.now() - self._started < SHORT_SESSION
+        self._short_in_a_row = self._short_in_a_row + 1 if short else 0
+        if self._short_in_a_row >= SHORT_SESSIONS:
+            LOG.error("identity_shared", note="another process keeps ending our sessions; registering as a new node")
+            self._identity.forget()
+            self._short_in_a_row = 0
+
+    def _try(self, capabilities: dict[str, Any], slots: int) -> Session:
+        url = self._settings.broker_url
+        known = self._identity.load(url)
+        body: dict[str, Any] = {
+            "endpoint": self._settings.sandrun_url,
+            "capabilities": capabilities,
+            "slots": slots,
+            "name": self._settings.name or socket.gethostname(),
+            "version": __version__,
+        }
+        if known is not None:
+            body.update(node_id=known.node_id, secret=known.secret)
+        terms = self._broker.register(body)
+        self._started = self._clock.now()
+        if terms.secret:
+            self._identity.save(Identity(url, terms.node_id, terms.secret))
+        LOG.info(
+            "registered",
+            node=terms.node_id,
+            back=known is not None and known.node_id == terms.node_id,
+            slots=slots,
+            lease_seconds=terms.lease_seconds,
+            interpreters=capabilities["interpreters"],
+        )
+        return Session(terms, self._clock)

@@ -1,0 +1,212 @@
+"""One attempt through sandrun: submit, wait for the end, hand the verdict on.
+
+A run ends in exactly one of: a result, a platform failure, a release. What sandrun did wrong is never the job's fault.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from agent.attempts import Attempt, Stop
+from agent.backoff import Backoff
+from agent.description import Description
+from agent.errors import (
+    BadSubmissionError,
+    JobVanishedError,
+    SandrunBusyError,
+    SandrunGoneError,
+    SandrunRefusedError,
+    SandrunSilentError,
+)
+from agent.logs import EventLog
+from agent.model import Completion, cancelled, platform_failure
+from agent.notices import StartNotices
+from agent.sandrun_client import CALL_TIMEOUT, STATUS_WAIT, SandrunClient
+from agent.sandrun_watch import SandrunWatch
+from agent.settlement import Settlement
+from agent.stopper import Stopper
+from agent.submission import Body, build
+from agent.verdict import ENDED, completion
+
+LOG = EventLog("agent.runner")
+
+BUSY_SECONDS = 15.0  # how long a sandrun that takes no job now is asked again before the job is given back
+POLL_FIRST, POLL_LAST = 0.05, 1.0
+# A foreign sandrun starts jobs from a loop that sleeps a second.
+FOREIGN_START = 2.0
+# Ours enforces the time limit itself and needs a moment to kill, collect and report.
+LIMIT_REPORT = 15.0
+FOREIGN_SUBMIT = 60.0
+# A foreign sandrun lets a job run on for at most its documented maximum, whatever this agent has given up.
+FOREIGN_LONGEST = 3600.0
+
+
+class Runner:
+    """Runs attempts; `run` is called by one thread for each."""
+
+    def __init__(
+        self,
+        sandrun: SandrunClient,
+        watch: SandrunWatch,
+        settlement: Settlement,
+        stopper: Stopper,
+        notices: StartNotices,
+        *,
+        on_busy: Callable[[], None],
+    ) -> None:
+        self._sandrun = sandrun
+        self._watch = watch
+        self._settlement = settlement
+        self._stopper = stopper
+        self._notices = notices
+        self._on_busy = on_busy
+
+    def run(self, attempt: Attempt) -> None:
+        """See the attempt to its end; returns when its slot can take another one."""
+        try:
+            self._run(attempt)
+        except SandrunSilentError as error:
+            self._sandrun_failed(attempt, error)
+        except SandrunGoneError as error:
+            if error.sent or attempt.sandrun_id is not None:
+                self._sandrun_failed(attempt, error)
+            else:
+                self._watch.suspect(str(error))
+                self._settlement.release(attempt, "sandrun was not reached")
+        except JobVanishedError as error:
+            self._sandrun_failed(attempt, error)
+        except (SandrunRefusedError, BadSubmissionError) as error:
+            self._settlement.result(attempt, platform_failure(attempt.key, str(error)))
+        except Exception as error:
+            # A job that trips a fault of ours must not take the other jobs of the node with it.
+            LOG.crash("run_crashed", job=attempt.key.job_id)
+            self._settlement.result(attempt, platform_failure(attempt.key, f"the agent failed: {type(error).__name__}"))
+            self._stopper.kill(attempt)
+
+    def _sandrun_failed(self, attempt: Attempt, error: Exception) -> None:
+        self._watch.suspect(str(error))
+        self._settlement.result(attempt, platform_failure(attempt.key, str(error)))
+        self._stopper.kill(attempt)
+
+    def _run(self, attempt: Attempt) -> None:
+        description = self._watch.description
+        _check_supported(attempt, description)
+        body = build(attempt.job, plain_manifest=description.foreign)
+        if not self._submit(attempt, body, description):
+            return
+        self._notices.add(attempt)
+        done = self._wait(attempt, description)
+        if done is not None:
+            self._hand_in(attempt, done)
+        elif not description.can("cancel"):
+            self._wait_until_clear(attempt)
+
+    def _hand_in(self, attempt: Attempt, done: Completion) -> None:
+        """A verdict of `cancelled` is a result when the job's owner asked; otherwise it traces our own kill."""
+        if done.failure != "cancelled" or attempt.stop is Stop.CANCEL:
+            self._settlement.result(attempt, done)
+        elif attempt.stop is Stop.RELEASE:
+            self._settlement.release(attempt, "the node drains")
+        else:
+            self._settlement.result(attempt, platform_failure(attempt.key, "the job was cancelled inside sandrun"))
+
+    def _submit(self, attempt: Attempt, body: Body, description: Description) -> bool:
+        """Hand the job to sandrun; False when the attempt ended before it was started."""
+        give_up = time.monotonic() + BUSY_SECONDS
+        backoff = Backoff(0.2, 3.0)
+        read_timeout = FOREIGN_SUBMIT if description.foreign else CALL_TIMEOUT * 3
+        while not attempt.stopping.is_set() and not attempt.settled:
+            if attempt.session.lease.over:
+                self._settlement.release(attempt, "the lease was over before the start")
+                return False
+            try:
+                sandrun_id = self._sandrun.submit(body, read_timeout)
+            except SandrunBusyError as error:
+                pause = backoff.next()
+                if time.monotonic() + pause > give_up:
+                    self._on_busy()
+                    self._settlement.release(attempt, f"sandrun takes no job: {error}")
+                    return False
+                attempt.stopping.wait(pause)
+                continue
+            if not attempt.launched(sandrun_id):
+                self._stopper.kill(attempt)
+                break
+            return True
+        if attempt.stop is Stop.CANCEL:
+            self._settlement.result(attempt, cancelled(attempt.key))
+        return False
+
+    def _wait(self, attempt: Attempt, description: Description) -> Completion | None:
+        """The completion of the submitted job; None when it was given up while it may still run."""
+        enforced = description.can("limits")
+        allowed = attempt.job.timeout + (LIMIT_REPORT if enforced else FOREIGN_START)
+        if description.can("wait"):
+            status = self._long_poll(attempt, allowed, with_logs=description.can("result"))
+        else:
+            status = self._poll(attempt, allowed)
+        if status is not None:
+            logs = status if description.can("wait", "result") else self._sandrun.logs(str(attempt.sandrun_id))
+            return completion(attempt.key, status, logs, description)
+        self._stopper.kill(attempt)
+        if attempt.settled:
+            return None
+        if enforced:
+            raise SandrunGoneError("sandrun did not end the job at its time limit")
+        gone = Completion(
+            key=attempt.key,
+            failure="timeout",
+            limit={"name": "timeout", "value": attempt.job.timeout, "peak": None},
+            usage={"wall_seconds": allowed},
+        )
+        self._settlement.result(attempt, gone)
+        return None
+
+    def _long_poll(self, attempt: Attempt, allowed: float, *, with_logs: bool) -> dict[str, Any] | None:
+        """The status of the ended job by waiting statuses; None when the time is up or it was settled otherwise."""
+        deadline = time.monotonic() + allowed
+        logs = "&logs=true" if with_logs else ""
+        while not attempt.settled and (left := deadline - time.monotonic()) > 0:
+            wait = max(1, min(STATUS_WAIT, int(left)))
+            query = f"?wait={wait}{logs}"
+            status = self._sandrun.status(str(attempt.sandrun_id), wait + CALL_TIMEOUT, query)
+            if status.get("status") in ENDED:
+                return status
+        return None
+
+    def _poll(self, attempt: Attempt, allowed: float) -> dict[str, Any] | None:
+        """The same from a sandrun that cannot wait; its status may block for as long as the job runs."""
+        deadline = time.monotonic() + allowed
+        pause = POLL_FIRST
+        while not attempt.settled and (left := deadline - time.monotonic()) > 0:
+            try:
+                status = self._sandrun.status(str(attempt.sandrun_id), left)
+            except SandrunSilentError:
+                return None  # it was still blocked when the job's time was up
+            if status.get("status") in ENDED:
+                return status
+            attempt.ended.wait(min(pause, left))
+            pause = min(POLL_LAST, pause * 1.5)
+        return None
+
+    def _wait_until_clear(self, attempt: Attempt) -> None:
+        """Keep the slot until a job that cannot be killed has ended: the next one would only wait behind it."""
+        LOG.warning("run_cannot_be_killed", job=attempt.key.job_id, note="its slot is taken until it ends by itself")
+        deadline = time.monotonic() + FOREIGN_LONGEST
+        while (left := deadline - time.monotonic()) > 0:
+            try:
+                if self._sandrun.status(str(attempt.sandrun_id), left).get("status") in ENDED:
+                    return
+            except (SandrunGoneError, JobVanishedError):
+                return
+            attempt.session.over.wait(POLL_LAST)
+
+
+def _check_supported(attempt: Attempt, description: Description) -> None:
+    """Refuse what cannot be run as it is meant, above all what this sandrun would silently leave out."""
+    if attempt.job.unreadable:
+        raise BadSubmissionError(f"the broker's job cannot be read: {attempt.job.unreadable}")
+    if attempt.job.stdin and not description.can("stdin"):
+        raise SandrunRefusedError("this node's sandrun cannot give a job standard input (no extension 'stdin')")
+    if attempt.job.env and description.foreign:
+        raise SandrunRefusedError("this node's sandrun cannot set a job's environment variables")

@@ -1,0 +1,220 @@
+"""HTTP calls with bounds: connect and read timeouts, a whole-answer deadline, a size limit, and a way to abort.
+
+Built on requests, one Session's adapter per thread with keep-alive. Calls go to the adapter directly: no redirects, no
+cookies, no per-call look at the environment. Measured on a loopback server: 250 µs of CPU a call against 570 µs for
+`Session.post`.
+"""
+
+import json
+import socket
+import sys
+import threading
+import time
+import weakref
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError, NewConnectionError, ReadTimeoutError
+
+from agent import __version__
+from agent.errors import AnswerLostError, AnswerTimeoutError, BadAnswerError, NotReachedError
+
+CONNECT_TIMEOUT = 3.0
+ANSWER_LIMIT = 64 << 20  # bytes; a foreign sandrun's logs are the largest answers there are
+_CHUNK = 1 << 16
+
+# A peer that vanished without a close is noticed by the kernel after 5 + 3 * 3 s, also while a long poll is silent.
+_SOCKET_OPTIONS = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+if sys.platform == "linux":
+    _SOCKET_OPTIONS += [
+        (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 5),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 3),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+    ]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A whole HTTP answer."""
+
+    status: int
+    body: bytes
+    retry_after: float | None
+
+    def json(self) -> dict[str, Any]:
+        """The body as a JSON object; BadAnswerError when it is none."""
+        try:
+            value = json.loads(self.body)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            raise BadAnswerError(f"expected a JSON object, got status {self.status} and {len(self.body)} other bytes")
+        return value
+
+
+class Transport:
+    """Calls to one base URL, from any number of threads (each has its own keep-alive connection).
+
+    With `keep_alive=False` every call asks the server to close: for servers that cannot keep a connection.
+    """
+
+    def __init__(self, base_url: str, *, keep_alive: bool = True) -> None:
+        self._base = base_url.rstrip("/")
+        self.keep_alive = keep_alive
+        self._local = threading.local()
+        self._connections: weakref.WeakSet[HTTPConnection] = weakref.WeakSet()
+        self._lock = threading.Lock()
+        # Proxies and certificate authorities of the environment, read once and not for every call.
+        merged = requests.Session().merge_environment_settings(self._base, {}, None, None, None)
+        self._proxies: dict[str, str] = dict(merged["proxies"] or {})
+        self._verify: bool | str = merged["verify"] if merged["verify"] is not None else True
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        content_type: str = "application/json",
+        read_timeout: float,
+    ) -> Answer:
+        """Send one request and read the whole answer, in at most about twice `read_timeout` seconds.
+
+        Any status is an answer. Raises NotReachedError, AnswerLostError, AnswerTimeoutError, and BadAnswerError for one
+        above ANSWER_LIMIT.
+        """
+        deadline = time.monotonic() + read_timeout
+        response = self.open(method, path, body, content_type=content_type, read_timeout=read_timeout)
+        try:
+            data = _read_whole(response, deadline)
+        except (HTTPError, OSError) as error:
+            response.close()
+            raise _translated(error) from error
+        except (AnswerTimeoutError, BadAnswerError):
+            response.close()
+            raise
+        response.raw.release_conn()
+        return Answer(response.status_code, data, _seconds(response.headers.get("Retry-After")))
+
+    def open(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        content_type: str = "application/json",
+        read_timeout: float,
+    ) -> requests.Response:
+        """Send one request and return when the answer's head is there; the caller reads and closes it."""
+        headers = {"User-Agent": f"sandrun-agent/{__version__}", "Accept": "*/*"}
+        if body is not None:
+            headers["Content-Type"] = content_type
+        if not self.keep_alive:
+            headers["Connection"] = "close"
+        request = requests.PreparedRequest()
+        request.prepare(method=method, url=self._base + path, headers=headers, data=body)
+        try:
+            return self._adapter().send(
+                request,
+                stream=True,
+                timeout=(CONNECT_TIMEOUT, read_timeout),
+                verify=self._verify,
+                proxies=self._proxies,
+            )
+        except (requests.RequestException, HTTPError, OSError) as error:
+            raise _translated(error) from error
+
+    def abort(self) -> None:
+        """End every exchange under way, in whatever thread: they raise AnswerLostError. Later calls connect anew."""
+        with self._lock:
+            connections = list(self._connections)
+        for connection in connections:
+            sock = connection.sock
+            if sock is not None:
+                try:
+                    sock.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    continue  # closed meanwhile, or its peer has gone
+
+    def note(self, connection: HTTPConnection) -> None:
+        """Remember a connection that was just made, for abort()."""
+        with self._lock:
+            self._connections.add(connection)
+
+    def _adapter(self) -> HTTPAdapter:
+        adapter: HTTPAdapter | None = getattr(self._local, "adapter", None)
+        if adapter is None:
+            session = requests.Session()
+            session.mount(self._base, _Adapter(self))
+            found = session.get_adapter(self._base)
+            if not isinstance(found, HTTPAdapter):
+                raise TypeError("requests returned an adapter that was not mounted")
+            adapter = self._local.adapter = found
+        return adapter
+
+
+class _Adapter(HTTPAdapter):
+    """An HTTPAdapter whose sockets have keep-alive probes and are known to their Transport."""
+
+    def __init__(self, owner: Transport) -> None:
+        self._owner = owner
+        super().__init__(pool_connections=1, pool_maxsize=1)
+
+    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **kwargs: Any) -> None:
+        super().init_poolmanager(connections, maxsize, block, socket_options=_SOCKET_OPTIONS, **kwargs)
+        owner = self._owner
+
+        class Plain(HTTPConnection):
+            def connect(self) -> None:
+                super().connect()
+                owner.note(self)
+
+        class Secure(HTTPSConnection):
+            def connect(self) -> None:
+                super().connect()
+                owner.note(self)
+
+        class PlainPool(HTTPConnectionPool):
+            ConnectionCls = Plain
+
+        class SecurePool(HTTPSConnectionPool):
+            ConnectionCls = Secure
+
+        self.poolmanager.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
+
+
+def _read_whole(response: requests.Response, deadline: float) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while chunk := response.raw.read1(_CHUNK):
+        parts.append(chunk)
+        size += len(chunk)
+        if size > ANSWER_LIMIT:
+            raise BadAnswerError(f"the answer is larger than {ANSWER_LIMIT} bytes")
+        if time.monotonic() > deadline:
+            raise AnswerTimeoutError("the answer did not end in time")
+    return b"".join(parts)
+
+
+def _translated(error: Exception) -> NotReachedError | AnswerLostError:
+    """What an exception of requests or urllib3 means to a caller: was anything sent or not."""
+    cause = error.args[0] if error.args else None
+    reason = getattr(cause, "reason", None)
+    text = f"{type(error).__name__}: {reason or cause or error}"
+    never_sent = (requests.ConnectTimeout, requests.exceptions.ProxyError, requests.exceptions.SSLError)
+    if isinstance(error, never_sent) or isinstance(reason, NewConnectionError):
+        return NotReachedError(text)
+    if isinstance(error, requests.ReadTimeout | ReadTimeoutError | TimeoutError):
+        return AnswerTimeoutError(text)
+    return AnswerLostError(text)
+
+
+def _seconds(text: str | None) -> float | None:
+    """Retry-After in its seconds form, between 0 and 60; None for anything else."""
+    if text is None or not text.strip().isdecimal():
+        return None
+    return min(60.0, float(text))

@@ -1,0 +1,154 @@
+"""A sandrun with all extensions that runs nothing: a job's code is a few words that say how it goes.
+
+`echo TEXT`, `err TEXT`, `sleep SECONDS`, `exit CODE`, `verdict WORD`, `hang`, one a line.
+"""
+
+import email.parser
+import email.policy
+import json
+import time
+from typing import Any
+
+from unit.agent.http_fake import FakeServer
+
+EXTENSIONS = ("wait", "result", "cancel", "stdin", "slots", "limits")
+
+
+class FakeSandrun(FakeServer):
+    """`submissions` holds every accepted job's parts; `busy` answers 429 that many times."""
+
+    def __init__(self, extensions: tuple[str, ...] = EXTENSIONS, slots: int = 2) -> None:
+        self.extensions = extensions
+        self.slots = slots
+        self.interpreters = {"python3": "3.11.2", "bash": "5.2.15"}
+        self.jobs: dict[str, dict[str, Any]] = {}
+        self.submissions: list[dict[str, Any]] = []
+        self.cancelled: list[str] = []
+        self.busy = 0
+        self.hanging = False
+        self._count = 0
+        super().__init__()
+
+    def answer(self, handler: Any, path: str, body: bytes) -> tuple[int, dict[str, Any] | None]:
+        with self.changed:
+            self.changed.wait_for(lambda: not self.hanging, 60)
+        if path == "/":
+            return 200, self.describe()
+        if path == "/health":
+            return 200, {"status": "healthy", "worker_id": None}
+        if path == "/submit":
+            return self._submit(handler.headers["Content-Type"], body)
+        kind, _, job_id = path.strip("/").partition("/")
+        with self.changed:
+            job = self.jobs.get(job_id)
+            if job is None:
+                return 404, {"error": "Job not found"}
+            if kind == "jobs" and handler.command == "DELETE":
+                job["cancel"] = True
+                self.cancelled.append(job_id)
+                self.changed.notify_all()
+                return 200, {"status": "cancelled"}
+            if kind == "status":
+                return 200, self._status(job, handler.path.partition("?")[2])
+        return 404, {"error": "no such call"}
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "service": "sandrun",
+            "status": "running",
+            "isolation": "namespaces",
+            "limits": {"memory_mb": {"default": 512, "max": 2048}},
+            "version": "9.9",
+            "extensions": list(self.extensions),
+            "interpreters": self.interpreters,
+            "slots": {"total": self.slots, "free": self.slots},
+        }
+
+    def restart(self) -> None:
+        """As a crash and a new process on the same port: every job is forgotten."""
+        self.stop()
+        with self.changed:
+            self.jobs.clear()
+            self.changed.notify_all()
+        self.start()
+
+    def _submit(self, content_type: str, body: bytes) -> tuple[int, dict[str, Any]]:
+        parts = parse_multipart(content_type, body)
+        manifest = json.loads(parts.pop("manifest"))
+        with self.changed:
+            if self.busy:
+                self.busy -= 1
+                return 429, {"error": "Max concurrent jobs reached"}
+            self._count += 1
+            job_id = f"job_{self._count}"
+            self.submissions.append({"manifest": manifest, **parts})
+            code = parts.get(manifest["entrypoint"], b"").decode()
+            self.jobs[job_id] = {"id": job_id, "began": time.monotonic(), **script(code), "manifest": manifest}
+            self.changed.notify_all()
+            return 200, {"job_id": job_id, "status": "queued"}
+
+    def _status(self, job: dict[str, Any], query: str) -> dict[str, Any]:
+        options = dict(pair.split("=") for pair in query.split("&") if pair)
+        deadline = time.monotonic() + float(options.get("wait", 0))
+        with self.changed:
+            while not self._ended(job) and (left := deadline - time.monotonic()) > 0:
+                self.changed.wait(min(left, max(0.001, job["began"] + job["sleep"] - time.monotonic())))
+                if job["id"] not in self.jobs:
+                    break
+            if not self._ended(job):
+                return {"job_id": job["id"], "status": "running"}
+            metadata: dict[str, Any] = {
+                "exit_code": job["exit"],
+                "failure": job["verdict"] or ("exit" if job["exit"] else None),
+                "wall_time_ms": int(job["sleep"] * 1000),
+                "cpu_seconds": 0.01,
+                "memory_peak_bytes": 1000,
+                "stdout_bytes": len(job["stdout"]),
+                "stderr_bytes": len(job["stderr"]),
+            }
+            if job.get("cancel"):
+                metadata.update(failure="cancelled", exit_code=None)
+            status = "failed" if metadata["failure"] else "completed"
+            answer = {"job_id": job["id"], "status": status, "execution_metadata": metadata}
+            if options.get("logs") == "true":
+                answer.update(stdout=job["stdout"], stderr=job["stderr"])
+            return answer
+
+    @staticmethod
+    def _ended(job: dict[str, Any]) -> bool:
+        return bool(job.get("cancel")) or time.monotonic() >= job["began"] + job["sleep"]
+
+
+def script(code: str) -> dict[str, Any]:
+    """How a job made of these words goes."""
+    job: dict[str, Any] = {"stdout": "", "stderr": "", "sleep": 0.0, "exit": 0, "verdict": None}
+    for line in code.splitlines():
+        word, _, rest = line.partition(" ")
+        if word == "echo":
+            job["stdout"] += rest + "\n"
+        elif word == "err":
+            job["stderr"] += rest + "\n"
+        elif word == "sleep":
+            job["sleep"] = float(rest)
+        elif word == "hang":
+            job["sleep"] = 1e9
+        elif word == "exit":
+            job["exit"] = int(rest)
+        elif word == "verdict":
+            job["verdict"] = rest
+            job["exit"] = None
+    return job
+
+
+def parse_multipart(content_type: str, body: bytes) -> dict[str, bytes]:
+    """Parts by file name; the manifest under its field name."""
+    head = f"Content-Type: {content_type}\r\n\r\n".encode()
+    message = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + body)
+    parts: dict[str, bytes] = {}
+    for part in message.iter_parts():
+        name = part.get_param("name", header="content-disposition")
+        payload = part.get_payload(decode=True)
+        assert isinstance(payload, bytes)
+        assert name in ("files", "manifest")
+        parts[part.get_filename() or str(name)] = payload
+    return parts
