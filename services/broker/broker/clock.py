@@ -2,12 +2,9 @@
 
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Protocol
 
-from broker.failpoints import test_hook
-
-__all__ = ["Clock", "SteadyClock", "iso", "make_clock"]
+__all__ = ["Clock", "SteadyClock", "iso"]
 
 
 class Clock(Protocol):
@@ -27,21 +24,6 @@ class SteadyClock:
     def now(self) -> float:
         """Seconds since 1970-01-01 UTC."""
         return time.monotonic() + self._offset
-
-
-class ShiftedClock(SteadyClock):
-    """For tests of the whole process: the wall clock at start is off by the seconds written in a file."""
-
-    def __init__(self, shift_file: Path, at_least: float = 0.0) -> None:
-        shift = float(shift_file.read_text(encoding="ascii").strip() or "0")
-        super().__init__(0.0)
-        self._offset = max(self._offset + shift, at_least - time.monotonic())
-
-
-def make_clock(at_least: float) -> Clock:
-    """The clock of this process; BROKER_TEST_CLOCK names a file with a shift in seconds, for tests only."""
-    shift_file = test_hook("BROKER_TEST_CLOCK")
-    return ShiftedClock(Path(shift_file), at_least) if shift_file else SteadyClock(at_least)
 
 
 def iso(seconds: float | None) -> str | None:

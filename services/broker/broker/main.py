@@ -9,7 +9,7 @@ import sys
 import uvicorn
 
 from broker.api.app import make_app
-from broker.clock import make_clock
+from broker.clock import SteadyClock
 from broker.errors import StartError
 from broker.server import OneWriteProtocol, Server
 from broker.service.broker import Broker
@@ -27,7 +27,7 @@ SWITCH_INTERVAL_SECONDS = 0.0005
 def build(settings: Settings) -> Broker:
     """A broker on a SQLite file."""
     store = SqliteStore(settings.database, durable=settings.durability == "full", max_queued=settings.max_queued_writes)
-    return Broker(settings, store, make_clock)
+    return Broker(settings, store, SteadyClock)
 
 
 def main() -> None:

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
 from broker.errors import OverloadedError, StoreBrokenError
-from broker.failpoints import failpoint
 from broker.store.changes import Changes
 from broker.store.transaction import Transaction
 
@@ -169,18 +168,14 @@ class GroupWriter:
                 transaction = Transaction(connection, self._jitter)
                 pending.result = pending.operation(transaction)
                 pending.changes = transaction.changes
-            changed = connection.total_changes > before
-            if changed:
-                failpoint("before_commit")
             connection.execute("COMMIT")
         except BaseException:
             # SQLite may already have rolled back by itself (it does when the disk is full).
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
-        if changed:
+        if connection.total_changes > before:
             self.trouble = None
-            failpoint("after_commit")
 
     def _checkpoint(self) -> None:
         if self._connection.total_changes - self._checkpointed < IDLE_CHECKPOINT_ROWS:
