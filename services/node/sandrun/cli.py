@@ -50,7 +50,7 @@ def _serve(settings: Settings) -> int:
     identity = Identity.load(Path(settings.worker_key)) if settings.worker_key else None
     kernel.become_subreaper()
     directory = _private_directory(settings.directory)
-    platform = detect_platform(directory)
+    platform = detect_platform(directory, settings)
     if platform.report.refusal is not None:
         log.error("%s\n%s", platform.report.refusal, platform.report.table())
     service = Service(settings, platform, identity, directory)
@@ -74,7 +74,7 @@ def _doctor(settings: Settings) -> int:
     """Print each layer, how it was proven and what mends it. Exit status 1 when jobs cannot be run."""
     kernel.become_subreaper()
     with tempfile.TemporaryDirectory(prefix="sandrun-doctor-") as directory:
-        platform = detect_platform(Path(directory))
+        platform = detect_platform(Path(directory), settings)
     print(platform.report.table())
     print()
     print(

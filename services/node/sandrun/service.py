@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sandrun.archive import UnpackLimits
 from sandrun.identity import Identity, signed_text
+from sandrun.jobs.guard import MemoryGuard
 from sandrun.jobs.hashing import job_hash
 from sandrun.jobs.job import Job, new_job_id
 from sandrun.jobs.manifest import choose_entrypoint, choose_interpreter, parse_manifest
@@ -21,6 +22,8 @@ from sandrun.jobs.uploads import UploadedPart, UploadError, embedded_manifest, j
 from sandrun.outputs.collect import CollectLimits
 from sandrun.outputs.store import OutputStore
 from sandrun.platform import Platform
+from sandrun.sandbox import kernel
+from sandrun.sandbox.container import ContainerMemory
 from sandrun.sandbox.spec import MIB, Outcome
 from sandrun.settings import Settings
 
@@ -50,9 +53,16 @@ class Service:
             directory / "outputs", CollectLimits(settings.collect_files, settings.collect_bytes)
         )
         self.store = JobStore(settings.ttl, settings.retain_jobs, settings.retain_bytes, self._outputs.discard)
-        runner = JobRunner(platform.launcher, platform.interpreters, self._outputs.collect)
-        self._run = runner
-        self.pool = SlotPool(settings.slots, settings.queue, settings.queue_bytes, self._run_and_sign)
+        container = ContainerMemory.find()
+        self._run = JobRunner(platform.launcher, platform.interpreters, self._outputs.collect, container)
+        self.pool = SlotPool(
+            settings.slots,
+            settings.queue,
+            settings.queue_bytes,
+            self._run_and_sign,
+            memory_bytes=settings.memory_mb * MIB if settings.memory_mb else None,
+        )
+        self._guard = MemoryGuard(container, self.pool.running) if container is not None else None
         self._rates = RateLimiter(settings)
         self._unpacking = asyncio.Semaphore(UNPACKING_AT_ONCE)
         self._unpack_limits = UnpackLimits()
@@ -62,6 +72,8 @@ class Service:
         """Begin to take jobs."""
         self._outputs.prepare()
         self.pool.start()
+        if self._guard is not None:
+            self._guard.start()
         self._sweeper = asyncio.create_task(self._sweep())
 
     async def stop(self) -> None:
@@ -69,6 +81,8 @@ class Service:
         if self._sweeper is not None:
             self._sweeper.cancel()
         await asyncio.to_thread(self.pool.stop, STOP_SECONDS)
+        if self._guard is not None:
+            await asyncio.to_thread(self._guard.stop)
 
     async def submit(self, parts: Sequence[UploadedPart], manifest_text: str | None, client: str) -> Job:
         """Check an upload and queue it.
@@ -140,3 +154,5 @@ class Service:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             await asyncio.to_thread(self.store.sweep, time.monotonic())
+            if left := kernel.leftovers.reap():
+                log.error("%d processes of ended sandboxes do not end", left)

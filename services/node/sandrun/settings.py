@@ -9,7 +9,14 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Range", "Settings", "SettingsError"]
+from sandrun.sandbox.container import ContainerMemory
+from sandrun.sandbox.spec import MIB
+
+__all__ = ["TIERS", "Range", "Settings", "SettingsError"]
+
+#: The service takes 70 MB; the rest is for uploads, kept output and collected files, which are memory too on a tmpfs.
+SERVICE_MEMORY_MB = 256
+DEFAULT_MEMORY_MB, MOST_MEMORY_MB = 512, 2048  # as the original sandrun
 
 TIERS = ("gvisor", "namespaces", "landlock")  #: strongest first
 
@@ -30,6 +37,23 @@ def _cpus() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def _job_memory_mb() -> int:
+    """What the container has beside the service itself: 256 MiB or a seventh, whichever is more."""
+    container = ContainerMemory.find()
+    if container is None:
+        return 0
+    total = container.limit_bytes // MIB
+    return max(64, total - max(SERVICE_MEMORY_MB, total // 7))
+
+
+def _max_memory_mb() -> int:
+    return min(MOST_MEMORY_MB, _job_memory_mb() or MOST_MEMORY_MB)
+
+
+def _default_memory_mb() -> int:
+    return min(DEFAULT_MEMORY_MB, _max_memory_mb())
+
+
 def _setting(default: Any, help_text: str) -> Any:
     metadata = {"help": help_text}
     if callable(default):
@@ -44,8 +68,12 @@ class Settings:
     host: str = _setting("127.0.0.1", "address to listen on; the API has no key, so keep it on loopback")
     port: int = _setting(8443, "port to listen on, 0 for any free one")
     slots: int = _setting(_cpus, "jobs that run at once; default: one for each CPU")
+    memory_mb: int = _setting(
+        _job_memory_mb,
+        "MiB that the jobs that run at once may be promised together, 0 for any; default: the container's",
+    )
     queue: int = _setting(64, "jobs that may wait for a slot")
-    queue_bytes: int = _setting(256 << 20, "uploaded bytes that may wait in memory, all jobs together")
+    queue_bytes: int = _setting(128 << 20, "uploaded bytes that may wait in memory, all jobs together")
     upload_bytes: int = _setting(64 << 20, "largest request body")
     data_dir: str = _setting("", "directory for job data; default: sandrun-UID in the temporary directory")
     worker_key: str = _setting("", "file with the Ed25519 private key that signs results")
@@ -60,8 +88,8 @@ class Settings:
 
     default_timeout: float = _setting(300.0, "seconds of wall clock for jobs that do not say")
     max_timeout: float = _setting(3600.0, "most seconds of wall clock")
-    default_memory_mb: int = _setting(512, "MiB of memory for jobs that do not say")
-    max_memory_mb: int = _setting(2048, "most MiB of memory")
+    default_memory_mb: int = _setting(_default_memory_mb, "MiB of memory for jobs that do not say; default: 512")
+    max_memory_mb: int = _setting(_max_memory_mb, "most MiB of memory; default: 2048, or what the container has")
     max_cpu_seconds: float = _setting(14400.0, "most CPU seconds; without a value a job has the wall clock only")
     default_processes: int = _setting(64, "processes and threads for jobs that do not say")
     max_processes: int = _setting(256, "most processes and threads")

@@ -23,7 +23,7 @@ router = APIRouter()
 
 @router.websocket("/stream/{job_id}")
 async def stream(websocket: WebSocket, job_id: str) -> None:
-    """Text frames: output as it is, `[STDERR]` before standard error, `[STATUS] word` at each change, `[DONE] …` last."""
+    """Text frames: output as it is, `[STDERR]` before standard error, `[STATUS] word` at a change, `[DONE] …` last."""
     await websocket.accept()
     service: Service = websocket.app.state.service
     job = service.store.get(job_id)

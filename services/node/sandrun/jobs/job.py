@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from sandrun.jobs.manifest import Manifest
 from sandrun.outputs.collected import CollectedFile
+from sandrun.sandbox.launcher import Measure
 from sandrun.sandbox.output import OutputBuffer
 from sandrun.sandbox.spec import InputFile, Outcome
 
@@ -62,6 +63,8 @@ class Job:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _cancel_fd: int = -1
     _cancelled: bool = False
+    evicted: str | None = None  #: why the node itself ended the job, if it did
+    memory_now: int = 0  #: bytes, by the last sample
     _loop: asyncio.AbstractEventLoop | None = None
     _waiters: set[asyncio.Future[None]] = field(default_factory=set)
     _wake_scheduled: bool = False
@@ -93,6 +96,15 @@ class Job:
             self._cancelled = True
             if self._cancel_fd >= 0:
                 os.eventfd_write(self._cancel_fd, 1)
+
+    def evict(self, reason: str) -> None:
+        """End the job for the node's sake: that is no result, and another node may run it."""
+        self.evicted = self.evicted or reason
+        self.cancel()
+
+    def sampled(self, measure: Measure) -> None:
+        """Take the supervisor's latest sample."""
+        self.memory_now = measure.memory_bytes
 
     # News
 

@@ -29,10 +29,22 @@ class PoolClosedError(Exception):
 
 
 class SlotPool:
-    """Runs jobs in arrival order on `slots` threads. Thread-safe."""
+    """Runs jobs in arrival order on `slots` threads. Thread-safe.
 
-    def __init__(self, slots: int, queue_jobs: int, queue_bytes: int, run: Callable[[Job], Outcome]) -> None:
+    The memory limits of the jobs that run at once add up to at most `memory_bytes` (None: no bound); the job that is
+    next waits until it fits, so that jobs within their own limits cannot together exhaust the node.
+    """
+
+    def __init__(
+        self,
+        slots: int,
+        queue_jobs: int,
+        queue_bytes: int,
+        run: Callable[[Job], Outcome],
+        memory_bytes: int | None = None,
+    ) -> None:
         self._run = run
+        self._memory_bytes = memory_bytes
         self._queue_jobs = queue_jobs
         self._queue_bytes = queue_bytes
         self._condition = threading.Condition()
@@ -117,13 +129,22 @@ class SlotPool:
             if thread.is_alive():
                 thread.join(max(0.0, deadline - time.monotonic()))
 
+    def _may_start(self) -> bool:
+        """Whether the next job's memory fits beside what runs. The first always does."""
+        if not self._queue:
+            return False
+        if self._memory_bytes is None or not self._running:
+            return True
+        promised = sum(job.manifest.limits.memory_bytes for job in self._running)
+        return promised + self._queue[0].manifest.limits.memory_bytes <= self._memory_bytes
+
     def _free(self) -> int:
         return len(self._threads) - len(self._running)
 
     def _work(self) -> None:
         while True:
             with self._condition:
-                while not self._queue and not self._closed:
+                while not self._may_start() and not (self._closed and not self._queue):
                     self._condition.wait()
                 if not self._queue:
                     return
@@ -139,6 +160,7 @@ class SlotPool:
                 outcome = Outcome(failure=Failure.PLATFORM, message="the node failed while it ran the job; see its log")
             with self._condition:
                 self._running.discard(job)
+                self._condition.notify_all()
             self._finish(job, outcome)
 
     @staticmethod

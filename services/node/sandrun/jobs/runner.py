@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sandrun.jobs.job import Job
 from sandrun.languages import Interpreter, search_path
+from sandrun.sandbox.container import ContainerMemory
 from sandrun.sandbox.launcher import Launcher, LaunchError, Sandbox
 from sandrun.sandbox.rootfs import JOB_DIR, TMP_DIR, USER
 from sandrun.sandbox.spec import Failure, Outcome, SandboxSpec
 from sandrun.sandbox.supervise import Streams, supervise
 
 __all__ = ["JobRunner"]
+
+KERNEL_KILLED = "the kernel killed a process of the job because the node's container ran out of memory"
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +32,7 @@ class JobRunner:
     launcher: Launcher
     interpreters: Mapping[str, Interpreter]
     collect: Callable[[Job, Sandbox], None]
+    container: ContainerMemory | None = None
 
     def __call__(self, job: Job) -> Outcome:
         """Run the job to its end. The sandbox is gone when this returns; what is kept of its files is with the job."""
@@ -37,19 +42,28 @@ class JobRunner:
             log.error("%s: no sandbox: %s", job.id, error)
             return Outcome(failure=Failure.PLATFORM, message=f"the sandbox could not be built: {error}")
         try:
-            outcome = supervise(
-                sandbox,
-                job.manifest.limits,
-                Streams(job.stdout, job.stderr, job.announce),
-                job.open_cancel(),
-            )
+            streams = Streams(job.stdout, job.stderr, job.announce, job.sampled)
+            kills_before = self._container_kills()
+            outcome = supervise(sandbox, job.manifest.limits, streams, job.open_cancel())
             job.close_cancel()
+            self._blame_node(job, outcome, kills_before)
             self.collect(job, sandbox)
             return outcome
         finally:
             job.close_cancel()
             sandbox.kill()
             sandbox.close()
+
+    def _container_kills(self) -> int:
+        return self.container.oom_kills() if self.container is not None else 0
+
+    def _blame_node(self, job: Job, outcome: Outcome, kills_before: int) -> None:
+        """An end that the node caused is no verdict on the program."""
+        if outcome.failure is Failure.CANCELLED and job.evicted is not None:
+            outcome.failure, outcome.message = Failure.PLATFORM, job.evicted
+        killed = outcome.failure is Failure.SIGNAL and outcome.signal == signal.SIGKILL
+        if killed and self._container_kills() > kills_before:
+            outcome.failure, outcome.message = Failure.PLATFORM, KERNEL_KILLED
 
     def _spec(self, job: Job) -> SandboxSpec:
         interpreter = self.interpreters[job.interpreter]

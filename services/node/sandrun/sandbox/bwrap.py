@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import signal
 import socket
 from collections.abc import Iterator, Sequence
@@ -25,6 +26,7 @@ from pathlib import Path
 
 from sandrun.sandbox import kernel, seccomp
 from sandrun.sandbox.bwrap_sandbox import BwrapSandbox
+from sandrun.sandbox.cgroup import CgroupParent, JobCgroup
 from sandrun.sandbox.launcher import LaunchError
 from sandrun.sandbox.rootfs import GID, HOSTNAME, JOB_DIR, SHM_DIR, TMP_DIR, UID, RootFs
 from sandrun.sandbox.seccomp import JobFilter
@@ -55,6 +57,7 @@ class BwrapConfig:
     rootfs: RootFs
     filters: JobFilter
     own_hostname: bool = True  #: False where the container's filter forbids sethostname
+    cgroups: CgroupParent | None = None  #: where the operator delegated a subtree
 
 
 class BwrapLauncher:
@@ -76,6 +79,7 @@ class BwrapLauncher:
     def start(self, spec: SandboxSpec) -> BwrapSandbox:
         """Build the sandbox and hold the program at the gate. Raises LaunchError; leaves nothing behind then."""
         with contextlib.ExitStack() as stack:
+            cgroup = self._cgroup(spec, stack)
             pipes = _Pipes.open(stack)
             gate, child_gate = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
             stack.callback(gate.close)
@@ -83,17 +87,27 @@ class BwrapLauncher:
             gate.settimeout(START_DEADLINE_SECONDS)
             with contextlib.closing(child_gate):
                 outer_pid = self._spawn(spec, pipes, child_gate)
-            sandbox = BwrapSandbox(outer_pid, pipes.stdout, pipes.stderr, gate, spec.limits)
             stack.pop_all()  # the sandbox owns them now
+            sandbox = BwrapSandbox(outer_pid, pipes.stdout, pipes.stderr, gate, cgroup)
         try:
             sandbox.wait_ready()
             _check_descriptors(sandbox.descriptors())
-            sandbox.set_up(spec.files)
+            sandbox.set_up(spec.files, spec.limits)
         except (LaunchError, OSError) as error:
             message = _setup_message(sandbox, error)
             sandbox.abandon()
             raise LaunchError(message) from error
         return sandbox
+
+    def _cgroup(self, spec: SandboxSpec, stack: contextlib.ExitStack) -> JobCgroup | None:
+        if self._config.cgroups is None:
+            return None
+        try:
+            cgroup = self._config.cgroups.job(secrets.token_hex(8), spec.limits.memory_bytes)
+        except OSError as error:
+            raise LaunchError(f"cannot make a cgroup for the job: {error}") from error
+        stack.callback(cgroup.remove)
+        return cgroup
 
     def _spawn(self, spec: SandboxSpec, pipes: _Pipes, gate: socket.socket) -> int:
         filters = self._config.filters

@@ -8,8 +8,10 @@ import os
 import socket
 import struct
 import sys
+import threading
+from pathlib import Path
 
-__all__ = ["become_subreaper", "exit_status_of", "lift", "receive_with_pid", "sealed_memfd"]
+__all__ = ["become_subreaper", "children_of", "exit_status_of", "leftovers", "lift", "receive_with_pid", "sealed_memfd"]
 
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
@@ -29,6 +31,43 @@ def become_subreaper() -> None:
     if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error), "prctl(PR_SET_CHILD_SUBREAPER)")
+
+
+class Leftovers:
+    """Children that did not end in time: dead one day, they would stay as zombies for good. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._pids: set[int] = set()
+        self._lock = threading.Lock()
+
+    def add(self, pid: int) -> None:
+        """Nobody else will wait for this child of ours."""
+        with self._lock:
+            self._pids.add(pid)
+
+    def reap(self) -> int:
+        """Wait for those that have ended meanwhile; returns how many are left."""
+        with self._lock:
+            for pid in list(self._pids):
+                try:
+                    ended, _ = os.waitpid(pid, os.WNOHANG)
+                except ChildProcessError:
+                    ended = pid
+                if ended:
+                    self._pids.discard(pid)
+            return len(self._pids)
+
+
+#: Those of this process.
+leftovers = Leftovers()
+
+
+def children_of(pid: int) -> list[int]:
+    """The children of a process, none when it is gone."""
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()]
+    except OSError:
+        return []
 
 
 def lift(fd: int) -> int:

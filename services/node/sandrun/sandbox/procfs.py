@@ -7,9 +7,22 @@ whole tree in one call: orphans, double-forked daemons and new sessions included
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Container
 from dataclasses import dataclass
 
-__all__ = ["INIT_PID", "MAIN_PID", "ProcessStat", "Resident", "parse_stat", "read_pss", "read_resident", "scan"]
+__all__ = [
+    "INIT_PID",
+    "MAIN_PID",
+    "ProcessStat",
+    "Resident",
+    "parse_stat",
+    "read_mapped_files",
+    "read_process",
+    "read_pss",
+    "read_resident",
+    "scan",
+]
 
 INIT_PID = 1  #: the sandbox's own init (bubblewrap)
 MAIN_PID = 2  #: the program
@@ -17,6 +30,10 @@ CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 
 READ_SIZE = 4096
+MOST_BYTES = 8 * 1024 * 1024  # of smaps: 65,530 mappings, the kernel's bound, are more; such a process is cut short
+
+#: The first line of a mapping in smaps: addresses, rights, offset, device, inode.
+MAPPING = re.compile(rb"[0-9a-f]+-[0-9a-f]+ \S{4} [0-9a-f]+ ([0-9a-f]+):([0-9a-f]+) ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +112,19 @@ def read_pss(proc_fd: int, pid: int) -> Resident:
     return Resident(values.get(b"Pss_Anon", 0), values.get(b"Pss_Shmem", 0))
 
 
+def read_mapped_files(proc_fd: int, pid: int, devices: Container[int]) -> int:
+    """The process's share of mapped pages whose files lie on one of `devices` (as st_dev gives them)."""
+    total = 0
+    counts = False
+    for line in _read_all(proc_fd, f"{pid}/smaps").splitlines():
+        mapping = MAPPING.match(line)
+        if mapping:
+            counts = os.makedev(int(mapping[1], 16), int(mapping[2], 16)) in devices
+        elif counts and line.startswith(b"Pss:"):
+            total += int(line.split()[1]) * 1024
+    return total
+
+
 def _kilobyte_fields(content: bytes) -> dict[bytes, int]:
     values = {}
     for line in content.splitlines():
@@ -102,6 +132,25 @@ def _kilobyte_fields(content: bytes) -> dict[bytes, int]:
         if rest.endswith(b" kB"):
             values[name] = int(rest[:-3]) * 1024
     return values
+
+
+def _read_all(proc_fd: int, path: str) -> bytes:
+    """A proc file of any length, up to a bound."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc_fd)
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+    parts = []
+    size = 0
+    try:
+        while size < MOST_BYTES and (part := os.read(fd, 64 * 1024)):
+            parts.append(part)
+            size += len(part)
+    except ProcessLookupError:
+        return b""
+    finally:
+        os.close(fd)
+    return b"".join(parts)
 
 
 def _read(proc_fd: int, path: str) -> bytes:

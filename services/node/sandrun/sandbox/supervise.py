@@ -34,11 +34,12 @@ REAP_SECONDS = 20.0
 
 @dataclass(slots=True)
 class Streams:
-    """Where a job's output goes, and who is told that there is more."""
+    """Where a job's output goes, and who is told that there is more, or that there is a new sample."""
 
     stdout: OutputBuffer
     stderr: OutputBuffer
     on_output: Callable[[], None] = lambda: None
+    on_sample: Callable[[Measure], None] = lambda measure: None
 
     @property
     def total(self) -> int:
@@ -158,6 +159,7 @@ class _Run:
 
     def _sample(self) -> None:
         measure = self.sandbox.measure()
+        self.streams.on_sample(measure)
         outcome = self.outcome
         outcome.cpu_seconds = max(outcome.cpu_seconds, measure.cpu_seconds)
         outcome.memory_peak_bytes = max(outcome.memory_peak_bytes, measure.memory_bytes)

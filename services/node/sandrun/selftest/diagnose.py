@@ -16,9 +16,9 @@ SYSTEM_PATHS = (
     "systempaths=unconfined): only where its own /proc is complete may a job get one of its own"
 )
 APPARMOR = (
-    "load the node's AppArmor profile on the host (install -m 0644 deploy/apparmor-node /etc/apparmor.d/sandrun-node && "
-    "apparmor_parser --replace /etc/apparmor.d/sandrun-node) and start the container with security_opt "
-    "apparmor=sandrun-node"
+    "load the node's AppArmor profile on the host, as root (install -m 0644 deploy/apparmor-node "
+    "/etc/apparmor.d/sandrun-node && apparmor_parser --replace /etc/apparmor.d/sandrun-node), and start the container "
+    "with security_opt apparmor=sandrun-node"
 )
 
 
