@@ -21,7 +21,7 @@ CANCEL_WAIT_SECONDS = 5.0
 router = APIRouter()
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
 
@@ -29,7 +29,7 @@ def _service(request: Request) -> Service:
 ServiceDep = Annotated[Service, Depends(_service)]
 
 
-def _job(job_id: str, service: ServiceDep) -> Job:
+async def _job(job_id: str, service: ServiceDep) -> Job:
     job = service.store.get(job_id)
     if job is None:
         raise ApiError(404, "Job not found")

@@ -8,9 +8,9 @@ How a job starts:
    directories and its /proc, and check that it inherited no descriptor but these.
 3. The gate opens: the shell closes the socket and becomes the program, with the same process id.
 
-The sandbox's own init is kept stopped meanwhile: it would reap the program and report 137 both for `exit 137` and for a
-killed program. Stopped, it leaves the program's zombie with the kernel's true record for us to read. A job can wake it
-(SIGCONT); then the record is read from the kernel's process descriptor (6.15 and newer) or the end stays "unknown".
+The sandbox's own init is stopped meanwhile: it would reap the program and report 137 both for `exit 137` and for a
+killed program. Stopped, it leaves the program's zombie with the kernel's true record for us to read. It runs when there are
+orphans to reap, or when the job wakes it; then the record comes from the kernel's process descriptor (6.15 and newer).
 """
 
 from __future__ import annotations

@@ -122,23 +122,28 @@ class BwrapSandbox:
         """Sample processes, CPU, memory and files of the tree."""
         assert self._meter is not None
         measured = self._meter.measure()
-        self._keep_init_stopped(self._meter.processes)
+        self._tend_init(self._meter.processes)
         return measured
 
-    def _keep_init_stopped(self, processes: Sequence[procfs.ProcessStat]) -> None:
-        """Let init reap orphans that ended, which count against the job's processes, then stop it again."""
+    def _tend_init(self, processes: Sequence[procfs.ProcessStat]) -> None:
+        """Keep init stopped, but let it reap orphans that ended: they count against the job's processes.
+
+        Where the kernel keeps the program's end by itself, init runs on from the first orphan, or once the job woke it.
+        """
         orphans = main_ended = False
-        init_stopped = False
+        stopped = False
         for process in processes:
             if process.pid == procfs.INIT_PID:
-                init_stopped = process.state in "Tt"
+                stopped = process.state in "Tt"
             elif process.pid == procfs.MAIN_PID:
                 main_ended = process.state == "Z"
             elif process.state == "Z" and process.parent == procfs.INIT_PID:
                 orphans = True
-        if orphans and not main_ended:
+        if main_ended:
+            return
+        if stopped and orphans:
             self._signal_init(signal.SIGCONT)
-        elif not init_stopped:
+        elif not stopped and not kernel.keeps_exit_status():
             self._signal_init(signal.SIGSTOP)
 
     def _signal_init(self, number: int) -> None:

@@ -9,9 +9,19 @@ import socket
 import struct
 import sys
 import threading
+from functools import cache
 from pathlib import Path
 
-__all__ = ["become_subreaper", "children_of", "exit_status_of", "leftovers", "lift", "receive_with_pid", "sealed_memfd"]
+__all__ = [
+    "become_subreaper",
+    "children_of",
+    "exit_status_of",
+    "keeps_exit_status",
+    "leftovers",
+    "lift",
+    "receive_with_pid",
+    "sealed_memfd",
+]
 
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
@@ -101,6 +111,18 @@ def receive_with_pid(sock: socket.socket) -> tuple[bytes, int | None]:
             pid: int = UCRED.unpack(content[: UCRED.size])[0]
             return data, pid
     return data, None
+
+
+@cache
+def keeps_exit_status() -> bool:
+    """Whether `exit_status_of` works on this kernel; found by trying, once."""
+    pid = os.posix_spawn("/bin/sh", ["sh", "-c", "exit 7"], {})
+    pidfd = os.pidfd_open(pid)
+    try:
+        _, status = os.waitpid(pid, 0)
+        return exit_status_of(pidfd) == status
+    finally:
+        os.close(pidfd)
 
 
 def exit_status_of(pidfd: int) -> int | None:
