@@ -11,3 +11,4 @@ lock services/broker/pyproject.toml -o services/broker/requirements.txt
 lock services/node/pyproject.toml deploy/node-runtime.in -o services/node/requirements.txt
 lock deploy/build.in -o services/node/requirements-build.txt
 lock services/broker/pyproject.toml services/node/pyproject.toml tests/requirements.in -o tests/requirements.txt
+lock bench/requirements.in --constraint tests/requirements.txt -o bench/requirements.txt

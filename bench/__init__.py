@@ -1,0 +1,1 @@
+"""Figures of the broker and the sandbox (`make bench`), never part of the tests."""

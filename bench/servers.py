@@ -1,0 +1,23 @@
+"""The programs under measurement, as processes with files of their own."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+from support.broker_process import ROOT, BrokerProcess, free_port
+
+QUIET = {"BROKER_LOG_LEVEL": "warning"}
+
+
+def broker(directory: Path, **environment: str) -> BrokerProcess:
+    """The broker with its defaults: durable commits, one process."""
+    return BrokerProcess(directory, QUIET | environment)
+
+
+def baseline(directory: Path) -> AbstractAsyncContextManager[BrokerProcess]:
+    """The Flask stand-in (baseline_flask.py)."""
+    port = free_port()
+    command = (sys.executable, "-m", "bench.baseline_flask", str(port), str(directory / "baseline.db"))
+    return BrokerProcess(directory, {"PYTHONPATH": str(ROOT)}, command=command, port=port)
