@@ -16,13 +16,11 @@ def start(tx: Transaction, node_id: str, refs: Iterable[Ref], now: float, grace:
     lost = []
     for job_id, fence in refs:
         row = tx.row(life.START, {"job_id": job_id, "at_fence": fence, "node": node_id, "now": now, "grace": grace})
-        if row is None:
-            lost.append(Lost(job_id, fence, _reason(tx, job_id, fence)))
-            continue
-        seq, started_at = row
-        tx.run(life.START_ATTEMPT, {"at_seq": seq, "at_fence": fence, "started": started_at})
-        if started_at == now:
+        if row is not None:
+            tx.run(life.START_ATTEMPT, {"at_seq": row[0], "at_fence": fence, "started": now})
             tx.changes.moved(JobStatus.ASSIGNED, JobStatus.RUNNING)
+        elif (reason := _why_not_started(tx, node_id, job_id, fence)) is not None:
+            lost.append(Lost(job_id, fence, reason))
     return lost
 
 
@@ -96,11 +94,14 @@ def why_lost(status: JobStatus, failure: str | None) -> LostReason:
     return LostReason.RESCUED
 
 
-def _reason(tx: Transaction, job_id: str, fence: int) -> LostReason:
+def _why_not_started(tx: Transaction, node_id: str, job_id: str, fence: int) -> LostReason | None:
+    """None when the attempt is the node's and runs already: said twice."""
     row = tx.row(life.JUDGE_ONE, {"job_id": job_id})
     if row is None:
         return LostReason.UNKNOWN
     job = Judged.of(row)
+    if job.held and job.node_id == node_id and job.fence == fence:
+        return None
     return why_lost(job.status, job.failure)
 
 

@@ -112,13 +112,9 @@ GRANTED_BEFORE = compiled(
 
 START = compiled(
     update(job_states)
-    .where(j.id == p("job_id"), j.fence == p("at_fence"), j.node_id == p("node"), HELD)
-    .values(
-        status=word("running"),
-        started_at=func.coalesce(j.started_at, p("now")),
-        deadline_at=func.coalesce(j.started_at, p("now")) + j.timeout + p("grace"),
-    )
-    .returning(j.seq, j.started_at)
+    .where(j.id == p("job_id"), j.fence == p("at_fence"), j.node_id == p("node"), j.status == word("assigned"))
+    .values(status=word("running"), started_at=p("now"), deadline_at=p("now") + j.timeout + p("grace"))
+    .returning(j.seq)
 )
 START_ATTEMPT = compiled(
     update(attempts).where(a.seq == p("at_seq"), a.fence == p("at_fence")).values(started_at=p("started"))

@@ -1,0 +1,224 @@
+"""The queue as a dictionary: the specification that every store is held against, one sentence per rule.
+
+Nothing here is clever: no index, no SQL, no concurrency. `test_model.py` applies the same calls to a store and to this,
+in any order that Hypothesis thinks of, and compares everything that can be seen.
+"""
+
+from dataclasses import dataclass, field
+
+from broker.store.records import NewJob
+
+TTL = 1000.0
+SLACK = 10.0
+"""Beyond a job's timeout, before the broker takes it back."""
+GRACE = 5.0
+CANCEL_GRACE = 2.0
+
+Ref = tuple[str, int]
+
+
+@dataclass
+class ModelJob:
+    """A job, and everything that ever happened to it."""
+
+    new: NewJob
+    status: str = "pending"
+    failure: str | None = None
+    fence: int = 0
+    attempt: int = 0
+    losses: int = 0
+    reruns: int = 0
+    holder: str | None = None
+    deadline: float = 0.0
+    run_at: float | None = None
+    cancel_requested_at: float | None = None
+    completed_at: float | None = None
+    output: str | None = None
+    granted: dict[int, str] = field(default_factory=dict)
+    """Fence -> the node that got it: for ever, each fence once."""
+    said: set[int] = field(default_factory=set)
+    """Fences whose completion was accepted."""
+    endings: int = 0
+    """How often it ended: at most once."""
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ("completed", "failed")
+
+    @property
+    def held(self) -> bool:
+        return self.status in ("assigned", "running")
+
+
+class Model:
+    """What a store must do."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, ModelJob] = {}
+        self.deleted: set[str] = set()
+        self.counters: dict[str, list[int]] = {}
+        """Node -> [jobs that it completed, jobs that it failed]."""
+        self.sessions: dict[str, int] = {}
+
+    # ---- nodes
+
+    def register(self, node: str, now: float) -> int:
+        """A registration begins a session and takes back what the one before held."""
+        self.rescue(node, now)
+        self.counters.setdefault(node, [0, 0])
+        self.sessions[node] = self.sessions.get(node, 0) + 1
+        return self.sessions[node]
+
+    def rescue(self, node: str, now: float) -> list[Ref]:
+        """A lost node's attempts end as losses."""
+        taken = []
+        for job in self.jobs.values():
+            if job.held and job.holder == node:
+                taken.append((job.new.id, job.fence))
+                self._lose(job, "node_lost", now)
+        return taken
+
+    # ---- jobs
+
+    def submit(self, new: NewJob) -> None:
+        """A new job is pending, at once or from its start time."""
+        self.jobs[new.id] = ModelJob(new, run_at=new.run_at)
+
+    def claimable(self, class_key: str, now: float) -> list[ModelJob]:
+        """Pending jobs of a class whose time has come, lowest rank first, then the older."""
+        jobs = [
+            (job.new.rank, place, job)
+            for place, job in enumerate(self.jobs.values())
+            if job.status == "pending" and job.new.class_key == class_key and (job.run_at or 0.0) <= now
+        ]
+        return [job for _, _, job in sorted(jobs, key=lambda item: item[:2])]
+
+    def claim(self, node: str, class_key: str, wanted: int, now: float) -> list[tuple[str, int, int]]:
+        """The first `wanted` claimable jobs are the node's; each grant has a fence that was never used before."""
+        got = []
+        for job in self.claimable(class_key, now)[:wanted]:
+            job.status, job.holder, job.run_at = "assigned", node, None
+            job.fence += 1
+            job.attempt += 1
+            job.deadline = now + job.new.timeout + SLACK
+            assert job.fence not in job.granted
+            job.granted[job.fence] = node
+            got.append((job.new.id, job.attempt, job.fence))
+        return got
+
+    def start(self, node: str, ref: Ref, now: float) -> bool:
+        """assigned → running, and the time limit counts from now; False when the attempt is not the node's."""
+        job = self._held_by(node, ref)
+        if job is not None and job.status == "assigned":
+            job.status, job.deadline = "running", now + job.new.timeout + GRACE
+        return job is not None
+
+    def complete(self, node: str, ref: Ref, outcome: str, verdict: str | None, now: float, output: str) -> str:
+        """Only the attempt that holds its job is heard; said again it is a duplicate; anything else is stale."""
+        job = self.jobs.get(ref[0])
+        if job is None:
+            return "unknown_job"
+        if self._held_by(node, ref) is None:
+            return "duplicate" if ref[1] in job.said and job.granted.get(ref[1]) == node else "stale_lease"
+        job.said.add(job.fence)
+        if outcome == "completed":
+            self._end(job, "completed", None, now)
+        elif outcome == "platform":
+            self._lose(job, "platform", now)
+        else:
+            self._fail(job, verdict or "exit", now)
+        if job.ended:
+            job.output = output
+            self.counters[node][job.status == "failed"] += 1
+        return "ok"
+
+    def release(self, node: str, ref: Ref, now: float) -> bool:
+        """An attempt that was handed back is not counted; its fence is used up all the same."""
+        job = self._held_by(node, ref)
+        if job is None:
+            return False
+        if job.cancel_requested_at is not None:
+            self._end(job, "failed", "cancelled", now)
+        else:
+            job.attempt -= 1
+            self._requeue(job, None)
+        return True
+
+    def cancel(self, job_id: str, now: float, node_answers: bool) -> str | None:
+        """A pending job ends; a held one ends or is asked for; an ended one stays."""
+        job = self.jobs.get(job_id)
+        if job is None:
+            return None
+        if job.held and node_answers:
+            job.cancel_requested_at = now if job.cancel_requested_at is None else job.cancel_requested_at
+        elif not job.ended:
+            self._end(job, "failed", "cancelled", now)
+        return job.status
+
+    # ---- time
+
+    def sweep(self, now: float) -> None:
+        """Overdue attempts are losses, unanswered cancels end, deadlines of pending jobs end them, results expire."""
+        for job in self.jobs.values():
+            if job.held and job.deadline <= now:
+                self._lose(job, "overdue", now)
+        for job in self.jobs.values():
+            asked = job.cancel_requested_at
+            if job.held and asked is not None and asked <= now - CANCEL_GRACE:
+                self._end(job, "failed", "cancelled", now)
+        for job in self.jobs.values():
+            if job.status == "pending" and job.new.give_up_at is not None and job.new.give_up_at <= now:
+                self._end(job, "failed", "expired", now)
+        expired = [
+            job_id
+            for job_id, job in self.jobs.items()
+            if job.completed_at is not None and job.completed_at + TTL <= now
+        ]
+        for job_id in expired:
+            del self.jobs[job_id]
+            self.deleted.add(job_id)
+
+    # ---- the rules in common
+
+    def _held_by(self, node: str, ref: Ref) -> ModelJob | None:
+        job = self.jobs.get(ref[0])
+        return job if job is not None and job.held and job.holder == node and job.fence == ref[1] else None
+
+    def _lose(self, job: ModelJob, cause: str, now: float) -> None:
+        """Infrastructure failed: again while the retries last, with a backoff unless it is the first lost node."""
+        if job.cancel_requested_at is not None:
+            self._end(job, "failed", "cancelled", now)
+            return
+        job.losses += 1
+        if job.losses > job.new.max_retries:
+            self._end(job, "failed", "timeout" if cause == "overdue" else cause, now)
+        elif cause == "node_lost" and job.losses == 1:
+            self._requeue(job, None)
+        else:
+            self._requeue(job, now + half_backoff(job.losses))
+
+    def _fail(self, job: ModelJob, verdict: str, now: float) -> None:
+        """The program failed: a result, unless the job asks to be run again for it and has not been too often."""
+        if job.cancel_requested_at is not None:
+            self._end(job, "failed", "cancelled", now)
+        elif verdict in job.new.retry_on.split(",") and job.reruns < job.new.max_retries:
+            job.reruns += 1
+            self._requeue(job, now + half_backoff(job.reruns))
+        else:
+            self._end(job, "failed", verdict, now)
+
+    @staticmethod
+    def _requeue(job: ModelJob, run_at: float | None) -> None:
+        job.status, job.holder, job.run_at = "pending", None, run_at
+
+    @staticmethod
+    def _end(job: ModelJob, status: str, failure: str | None, now: float) -> None:
+        assert not job.ended, "a job ends once"
+        job.status, job.failure, job.completed_at = status, failure, now
+        job.run_at = None
+        job.endings += 1
+
+
+def half_backoff(failures: int) -> float:
+    """Full jitter with the dice always at one half."""
+    return 0.5 * min(60.0, 2.0 ** (failures - 1))
