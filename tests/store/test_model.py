@@ -96,7 +96,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(node=NODES)
     def register(self, node: str) -> None:
         now = self.clock.now()
-        assert self._run(register(self.store, node, now)) == self.model.register(node, now)
+        assert self._run(register(self.store, node, now, TTL)) == self.model.register(node, now)
 
     @precondition(lambda self: self.model.sessions)
     @rule(node=NODES, class_key=CLASSES, wanted=st.integers(1, 3))
@@ -235,7 +235,7 @@ class StoreMachine(RuleBasedStateMachine):
 
 @pytest.mark.parametrize("name", sorted(STORES))
 def test_store_behaves_like_the_model(name: str) -> None:
-    machine = type(f"{name.title()}Machine", (StoreMachine,), {"store_name": name})
+    machine: Any = type(f"{name.title()}Machine", (StoreMachine,), {"store_name": name})
     machine.TestCase.settings = settings(
         max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
     )

@@ -51,7 +51,9 @@ async def submit(store: Store, *jobs: NewJob, now: float = 0.0, key: tuple[str, 
     return await store.submit(Submission(jobs, Idempotency(*key) if key else None), now)
 
 
-async def register(store: Store, node_id: str = "node-1", now: float = 0.0, **given: Any) -> int:
+async def register(
+    store: Store, node_id: str = "node-1", now: float = 0.0, result_ttl: float = TTL, **given: Any
+) -> int:
     """Begin a session; the answer is its number."""
     values: dict[str, Any] = {
         "node_id": node_id,
@@ -64,7 +66,7 @@ async def register(store: Store, node_id: str = "node-1", now: float = 0.0, **gi
         "version": None,
         "lease_until": now + 60,
     }
-    number, _ = await store.register(Registration(**values | given), now, TTL)
+    number, _ = await store.register(Registration(**values | given), now, result_ttl)
     return number
 
 
