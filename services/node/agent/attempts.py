@@ -141,27 +141,3 @@ class Attempts:
         """Wait until no attempt is open; False when the time is up."""
         with self._lock:
             return self._lock.wait_for(lambda: all(a.settled for a in self._held.values()), timeout)
-
-
-class Slots:
-    """How many more runs the node can take. Thread-safe."""
-
-    def __init__(self, total: int) -> None:
-        self.total = total
-        self._busy = 0
-        self._lock = threading.Lock()
-
-    @property
-    def free(self) -> int:
-        """Slots without a run, never negative."""
-        return max(0, self.total - self._busy)
-
-    def take(self, count: int) -> None:
-        """Occupy `count` slots."""
-        with self._lock:
-            self._busy += count
-
-    def give_back(self) -> None:
-        """Free one slot."""
-        with self._lock:
-            self._busy -= 1

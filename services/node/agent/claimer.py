@@ -4,13 +4,14 @@ import threading
 import time
 from collections.abc import Callable
 
-from agent.attempts import Attempt, Attempts, Slots
+from agent.attempts import Attempt, Attempts
 from agent.backoff import Backoff
 from agent.broker_client import CLAIM_WAIT, BrokerClient
 from agent.errors import BadAnswerError, BrokerAwayError, BrokerRefusedError, SessionOverError
 from agent.lease import Session
 from agent.logs import EventLog
 from agent.model import Job
+from agent.slots import Slots
 
 LOG = EventLog("agent.claimer")
 
@@ -66,8 +67,8 @@ class Claimer:
         backoff = Backoff(0.1, self._retry_cap)
         while not self._session.over.is_set():
             self._wake.clear()
-            free = self._slots.free
-            if free == 0 or not self._ready():
+            count = self._slots.claimable
+            if count == 0 or not self._ready():
                 self._wake.wait(IDLE_CHECK)
                 continue
             self._given_up.clear()
@@ -77,7 +78,7 @@ class Claimer:
             if self._given_up.is_set() or not self._ready():
                 continue
             try:
-                if self._claim(number, min(free, MAX_JOBS)):
+                if self._claim(number, min(count, MAX_JOBS)):
                     backoff.reset()
                 else:
                     self._pause(backoff.next())
@@ -109,7 +110,6 @@ class Claimer:
                 except BadAnswerError as error:
                     LOG.error("job_unreadable", error=str(error))
         attempts = self._attempts.grant(self._session, number, jobs)
-        self._slots.take(len(attempts))
         for attempt in attempts:
             self._start(attempt)
         if answer.get("drain") is True:

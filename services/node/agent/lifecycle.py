@@ -84,6 +84,9 @@ class Agent:
         if serving is not None:
             serving.claimer.give_up()
             serving.heartbeat.poke()
+        for attempt in self.parts.attempts.open():
+            if self.parts.slots.withdraw(attempt):
+                self.parts.settlement.release(attempt, "the node drains")
         grace_ends = time.monotonic() + self._settings.drain_seconds
         while not self._hurry.is_set() and (left := grace_ends - time.monotonic()) > 0:
             if self.parts.attempts.wait_settled(min(left, 0.1)):
@@ -171,6 +174,8 @@ class Agent:
             else:
                 self._fence(serving, again=serving.session is fenced)
                 fenced = serving.session
+            for attempt in self.parts.slots.held_up():
+                self.parts.settlement.release(attempt, "claimed ahead, and no slot became free")
             self.parts.outbox.persist()
             self._show_health(serving.session if serving is not None else None)
 
@@ -222,18 +227,10 @@ class Agent:
         }
 
     def _start_run(self, attempt: Attempt) -> None:
-        def run() -> None:
-            try:
-                self.parts.runner.run(attempt)
-            finally:
-                self.parts.slots.give_back()
-                self._wake()
-
         if self._leaving.is_set():
             self.parts.settlement.release(attempt, "the node drains")
-            self.parts.slots.give_back()
         else:
-            self.parts.pool.run(run)
+            self.parts.slots.add(attempt)
 
     def _wake(self) -> None:
         if self._serving is not None:
@@ -250,8 +247,7 @@ class Agent:
             capabilities.slots(self._settings, description),
         )
         self.parts.stopper.can_cancel = description.can("cancel")
-        self.parts.slots.total = offer[1]
-        self.parts.pool.grow(offer[1])
+        self.parts.slots.resize(offer[1])
         changed = bool(self._offer[1]) and offer != self._offer
         self._offer = offer
         if changed and self._serving is not None:

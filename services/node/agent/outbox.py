@@ -83,10 +83,13 @@ class Outbox:
     def done(self, key: Key) -> None:
         """Delivered, or not wanted any more."""
         with self._changed:
-            item = self._items.pop(key, None)
-            self._changed.notify_all()
-        if item is not None and item.on_disk:
+            item = self._items.get(key)
+            written = item is not None and item.on_disk
+        if written:
             self._spool.remove(key)
+        with self._changed:
+            self._items.pop(key, None)
+            self._changed.notify_all()
 
     def later(self, entry: Entry, delay: float) -> None:
         """It was not delivered: keep it on disk and let it be taken again in `delay` seconds, unless it is too old."""

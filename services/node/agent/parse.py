@@ -1,10 +1,13 @@
 """Reading one setting from text (flag, environment) or JSON (config file). A ValueError says what would be right."""
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+LONGEST = 200  # characters; the broker's bound for names
 
 
 def url(value: Any) -> str:
@@ -51,8 +54,8 @@ def whole(low: int, high: int) -> Callable[[Any], int]:
 
 
 def text(value: Any) -> str:
-    """A line of text of 1 to 500 characters."""
-    if not isinstance(value, str) or not 0 < len(value.strip()) <= 500 or not value.isprintable():
+    """A line of text of 1 to LONGEST characters."""
+    if not isinstance(value, str) or not 0 < len(value.strip()) <= LONGEST or not value.isprintable():
         raise ValueError(f"must be a line of text, not {value!r}")
     return value.strip()
 
@@ -62,7 +65,7 @@ def names(value: Any) -> tuple[str, ...]:
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, list) or not parts:
         raise ValueError(f"must be a list of names, not {value!r}")
-    return tuple(text(part) for part in parts)
+    return tuple(_word(part, 64) for part in parts)
 
 
 def labels(value: Any) -> dict[str, str]:
@@ -74,7 +77,15 @@ def labels(value: Any) -> dict[str, str]:
         value = {key: rest for key, _, rest in pairs}
     if not isinstance(value, dict):
         raise ValueError(f"must be an object of text values, not {value!r}")
-    return {text(key): text(rest) for key, rest in value.items()}
+    return {_word(key, 63): text(rest) for key, rest in value.items()}
+
+
+def _word(value: Any, longest: int) -> str:
+    """A name as the broker takes it for interpreters and labels."""
+    found = text(value)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+/-]*", found) or len(found) > longest:
+        raise ValueError(f"{found!r} must be at most {longest} letters, digits and . _ + - /")
+    return found
 
 
 def yes_no(value: Any) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from agent.attempts import Attempts, Slots
+from agent.attempts import Attempts
 from agent.broker_client import BrokerClient
 from agent.clock import Clock
 from agent.delivery import Delivery
@@ -22,6 +22,7 @@ from agent.sandrun_client import SandrunClient
 from agent.sandrun_watch import SandrunWatch
 from agent.settings import Settings
 from agent.settlement import Releases, Settlement
+from agent.slots import Slots
 from agent.spool import Spool
 from agent.stopper import Stopper
 from agent.threads import Crash, Pool
@@ -50,9 +51,7 @@ class Parts:
         self.broker = BrokerClient(settings.broker_url, clock)
         self.sandrun = SandrunClient(settings.sandrun_url)
         self.attempts = Attempts()
-        self.slots = Slots(1)
         self.outbox = Outbox(Spool(folder.path))
-        self.pool = Pool("run", 1, crash)
         self.registrar = Registrar(settings, self.broker, clock, IdentityFile(folder.path))
 
         def over(session: Session, reason: str) -> None:
@@ -70,6 +69,7 @@ class Parts:
         self.runner = Runner(
             self.sandrun, self.watch, self.settlement, self.stopper, self.notices, on_busy=hooks.sandrun_busy
         )
+        self.slots = Slots(self.runner.run, hooks.wake, crash)
         self.delivery = Delivery(
             self.broker, self.outbox, self.attempts, retry_cap=cap, on_session_over=hooks.session_over
         )

@@ -89,6 +89,8 @@ class Runner:
         self._stopper.kill(attempt)
 
     def _run(self, attempt: Attempt) -> None:
+        if attempt.settled:
+            return  # lost while it waited for a slot
         description = self._watch.description
         _check_supported(attempt, description)
         body = build(attempt.job, plain_manifest=description.foreign)

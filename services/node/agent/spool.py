@@ -76,6 +76,8 @@ class Spool:
         entries = []
         for path in sorted(self._folder.iterdir(), key=lambda p: p.stat().st_mtime)[:MAX_FILES]:
             try:
+                if path.suffix != ".json":
+                    raise ValueError("an earlier process died while it wrote this")
                 value = json.loads(path.read_bytes())
                 entry = Entry(dict(value["who"]), dict(value["completion"]))
                 str(entry.key.job_id + str(entry.key.fence + 0))

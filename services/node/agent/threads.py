@@ -55,11 +55,6 @@ class Pool:
                 self._crash.spawn(f"{self._name}-{self._started}", self._work)
         self._tasks.put(task)
 
-    def grow(self, size: int) -> None:
-        """Allow at least this many threads."""
-        with self._lock:
-            self._size = max(self._size, size)
-
     def _work(self) -> None:
         while True:
             task = self._tasks.get()

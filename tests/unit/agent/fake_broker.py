@@ -26,6 +26,7 @@ class FakeBroker(FakeServer):
         self.lease = LEASE
         self.cancels: list[dict[str, Any]] = []
         self.drain = False
+        self.count = 0
         self.reject_beats = False
         super().__init__()
 
@@ -98,7 +99,8 @@ class FakeBroker(FakeServer):
                 return 403, {"error": "wrong secret", "reason": "wrong_secret"}
             answer: dict[str, Any] = {}
             if known is None:
-                node_id = f"node-{len(self.nodes) + 1}"
+                self.count += 1
+                node_id = f"node-{self.count}"
                 known = self.nodes[node_id] = {"id": node_id, "secret": f"secret-{node_id}", "number": 0}
                 answer["secret"] = known["secret"]
             known["number"] += 1

@@ -202,9 +202,10 @@ def test_broker_that_forgot_the_node_gets_a_new_registration(broker: FakeBroker,
     broker.submit("a", "hang")
     start_agent()
     broker.wait_for(lambda: broker.started)
-    with broker.changed:
-        broker.nodes.clear()
-        broker.jobs.clear()
+    broker.stop()
+    broker.nodes.clear()
+    broker.jobs.clear()
+    broker.start()
     broker.submit("b")
     broker.wait_status("b", "completed")
     assert len(broker.registrations) == 2
@@ -350,7 +351,7 @@ def test_second_signal_hurries(broker: FakeBroker, sandrun: FakeSandrun, start_a
     broker.wait_for(lambda: broker.started)
     drain = threading.Thread(target=agent.drain)
     drain.start()
-    broker.wait_for(lambda: broker.beats[-1]["draining"])
+    broker.wait_for(lambda: broker.beats and broker.beats[-1]["draining"])
     agent.hurry()
     drain.join(5)
     assert not drain.is_alive()
@@ -378,7 +379,7 @@ def test_broker_drains_and_resumes_the_node(broker: FakeBroker, start_agent: Sta
         broker.drain = True
         broker.changed.notify_all()
     broker.tell({"type": "drain"})
-    broker.wait_for(lambda: broker.beats[-1]["free_slots"] == 0)
+    broker.wait_for(lambda: broker.beats and broker.beats[-1]["free_slots"] == 0)
     broker.submit("a")
     count = len(broker.beats)
     broker.wait_for(lambda: len(broker.beats) >= count + 2)

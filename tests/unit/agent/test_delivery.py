@@ -1,0 +1,144 @@
+"""What the broker's answers to a result mean."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.attempts import Attempts
+from agent.backoff import Backoff
+from agent.broker_client import BrokerClient
+from agent.clock import BootClock
+from agent.delivery import CUT, Delivery
+from agent.model import Completion, Key
+from agent.outbox import Outbox
+from agent.spool import Entry, Spool
+from unit.agent.http_fake import FakeServer
+
+WHO = {"node_id": "n", "session": "s"}
+
+
+class Answering(FakeServer):
+    """Answers /complete with `words`, in turn; `bodies` keeps what came."""
+
+    def __init__(self) -> None:
+        self.bodies: list[tuple[str, dict[str, Any]]] = []
+        super().__init__()
+
+    def answer(self, handler: Any, path: str, body: bytes) -> tuple[int, dict[str, Any] | None]:
+        said = json.loads(body)
+        self.bodies.append((path, said))
+        if path == "/complete/batch":
+            return 200, {"results": [{"job_id": c["job_id"], "status": "ok"} for c in said["completions"]]}
+        return 200, {"status": "ok"}
+
+
+@pytest.fixture
+def server() -> Any:
+    fake = Answering()
+    yield fake
+    fake.stop()
+
+
+class Bench:
+    def __init__(self, server: Answering, folder: Path) -> None:
+        self.server = server
+        self.outbox = Outbox(Spool(folder))
+        self.over: list[str] = []
+        self.delivery = Delivery(
+            BrokerClient(server.url, BootClock()),
+            self.outbox,
+            Attempts(),
+            retry_cap=1.0,
+            on_session_over=lambda who, reason: self.over.append(reason),
+        )
+
+    def add(self, job: str, output: str = "out") -> None:
+        self.outbox.add(Entry(WHO, Completion(Key(job, 1), "exit", 1, output, "err" * len(output)).wire()))
+
+    def deliver(self) -> None:
+        self.outbox.hurry()
+        self.delivery.deliver(self.outbox.take(0), Backoff(0.001, 0.001))
+
+
+@pytest.fixture
+def bench(server: Answering, tmp_path: Path) -> Bench:
+    return Bench(server, tmp_path)
+
+
+@pytest.mark.parametrize("word", ["stale_lease", "unknown_job", ""])
+def test_stale_result_is_dropped(bench: Bench, word: str) -> None:
+    status = 404 if word == "unknown_job" else 409
+    bench.server.refuse["/complete"] = [(status, {"error": "x", "reason": word})]
+    bench.add("a")
+    bench.deliver()
+    assert (len(bench.outbox), bench.over) == (0, [])
+
+
+@pytest.mark.parametrize(("status", "word"), [(409, "session_ended"), (404, "unknown_node")])
+def test_ended_session_drops_results_and_is_told(bench: Bench, status: int, word: str) -> None:
+    bench.server.refuse["/complete"] = [(status, {"error": "x", "reason": word})]
+    bench.add("a")
+    bench.deliver()
+    assert (len(bench.outbox), bench.over) == (0, [word])
+
+
+@pytest.mark.parametrize("status", [500, 503, 429, 401])
+def test_not_now_means_later(bench: Bench, status: int) -> None:
+    bench.server.refuse["/complete"] = [(status, {"error": "x", "reason": "overloaded" if status == 503 else ""})]
+    bench.add("a")
+    bench.deliver()
+    assert (len(bench.outbox), bench.delivery.broker_away) == (1, True)
+    bench.deliver()
+    assert (len(bench.outbox), bench.delivery.broker_away) == (0, False)
+
+
+def test_several_results_go_in_one_call(bench: Bench) -> None:
+    for job in "abc":
+        bench.add(job)
+    bench.deliver()
+    assert len(bench.outbox) == 0
+    assert [path for path, _ in bench.server.bodies] == ["/complete/batch"]
+
+
+def test_broker_without_batches_gets_single_results(bench: Bench) -> None:
+    bench.server.refuse["/complete/batch"] = [(404, {"error": "Not Found"})]
+    for job in "ab":
+        bench.add(job)
+    bench.deliver()
+    for job in "cd":
+        bench.add(job)
+    bench.deliver()
+    assert len(bench.outbox) == 0
+    assert [path for path, _ in bench.server.bodies] == ["/complete"] * 4
+
+
+def test_one_bad_result_does_not_hold_up_the_others(bench: Bench) -> None:
+    bench.server.refuse["/complete/batch"] = [(422, {"error": "x"})]
+    bench.server.refuse["/complete"] = [(422, {"error": "exit_code: must be an integer"})]
+    for job in "ab":
+        bench.add(job)
+    bench.deliver()
+    assert [said["job_id"] for _, said in bench.server.bodies] == ["b"]
+    bench.deliver()
+    _, said = bench.server.bodies[1]
+    assert (said["job_id"], said["failure"]) == ("a", "platform")
+    assert "must be an integer" in said["message"]
+
+
+def test_too_large_result_is_cut_and_keeps_its_verdict(bench: Bench) -> None:
+    bench.server.refuse["/complete"] = [(413, {"error": "too large"})]
+    bench.add("a", "x" * (CUT + 1))
+    bench.deliver()
+    bench.deliver()
+    _, said = bench.server.bodies[0]
+    assert (said["failure"], said["exit_code"], len(said["output"]), len(said["error"])) == ("exit", 1, CUT, CUT)
+
+
+def test_result_refused_in_every_form_is_given_up(bench: Bench) -> None:
+    bench.server.refuse["/complete"] = [(422, {"error": "no"})] * 2
+    bench.add("a")
+    bench.deliver()
+    bench.deliver()
+    assert len(bench.outbox) == 0

@@ -1,0 +1,214 @@
+"""Bounded HTTP calls against servers that misbehave on the wire."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from agent.errors import AnswerLostError, AnswerTimeoutError, BadAnswerError, NotReachedError
+from agent.transport import Transport
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+Serve = Callable[[Callable[[socket.socket], None]], str]
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Starts a server that hands each connection to a function."""
+    listeners: list[socket.socket] = []
+
+    def start(handle: Callable[[socket.socket], None]) -> str:
+        listener = socket.create_server(("127.0.0.1", 0))
+        listeners.append(listener)
+
+        def one(connection: socket.socket) -> None:
+            with connection:
+                try:
+                    handle(connection)
+                except OSError:
+                    return
+
+        def accept() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                threading.Thread(target=one, args=(connection,), daemon=True).start()
+
+        threading.Thread(target=accept, daemon=True).start()
+        return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+    yield start
+    for listener in listeners:
+        listener.close()
+
+
+def request(connection: socket.socket) -> bytes:
+    """Everything of the one write that a request is."""
+    data = connection.recv(1 << 20)
+    if not data:
+        raise OSError("closed")
+    return data
+
+
+def test_request_is_one_write_with_exact_header_names(serve: Serve) -> None:
+    seen: list[bytes] = []
+
+    def handle(connection: socket.socket) -> None:
+        seen.append(request(connection))
+        connection.sendall(OK)
+
+    Transport(serve(handle)).call("POST", "/x", b"body", content_type="text/x", read_timeout=2)
+    head, _, body = seen[0].partition(b"\r\n\r\n")
+    assert body == b"body"
+    assert b"POST /x HTTP/1.1" in head
+    assert b"\r\nContent-Type: text/x" in head
+    assert b"\r\nContent-Length: 4" in head
+
+
+def test_connection_is_kept_or_not(serve: Serve) -> None:
+    connections: list[int] = []
+
+    def handle(connection: socket.socket) -> None:
+        connections.append(1)
+        while True:
+            asked_to_close = b"Connection: close" in request(connection)
+            connection.sendall(OK)
+            if asked_to_close:
+                return
+
+    url = serve(handle)
+    kept, closing = Transport(url), Transport(url, keep_alive=False)
+    for _ in range(3):
+        kept.call("GET", "/", read_timeout=2)
+    assert len(connections) == 1
+    for _ in range(3):
+        closing.call("GET", "/", read_timeout=2)
+    assert len(connections) == 4
+
+
+def test_refused_connection_sent_nothing() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with pytest.raises(NotReachedError):
+        Transport(f"http://127.0.0.1:{port}").call("POST", "/", b"x", read_timeout=2)
+    with pytest.raises(NotReachedError):
+        Transport("http://no-such-host.invalid").call("POST", "/", b"x", read_timeout=2)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", b"not HTTP at all\r\n\r\n"],
+)
+def test_broken_answer_is_lost(serve: Serve, answer: bytes) -> None:
+    def handle(connection: socket.socket) -> None:
+        request(connection)
+        connection.sendall(answer)
+
+    with pytest.raises(AnswerLostError):
+        Transport(serve(handle)).call("GET", "/", read_timeout=2)
+
+
+def test_cut_head_is_a_bad_answer(serve: Serve) -> None:
+    def handle(connection: socket.socket) -> None:
+        request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Le")
+
+    with pytest.raises(BadAnswerError):
+        Transport(serve(handle)).call("GET", "/", read_timeout=2).json()
+
+
+@pytest.mark.parametrize("start", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"])
+def test_silence_is_a_timeout(serve: Serve, start: bytes) -> None:
+    def handle(connection: socket.socket) -> None:
+        request(connection)
+        connection.sendall(start)
+        connection.recv(1)
+
+    began = time.monotonic()
+    with pytest.raises(AnswerTimeoutError):
+        Transport(serve(handle)).call("GET", "/", read_timeout=0.3)
+    assert time.monotonic() - began < 2
+
+
+def test_dripping_answer_is_a_timeout(serve: Serve) -> None:
+    pace = threading.Event()
+
+    def handle(connection: socket.socket) -> None:
+        request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+        while not pace.wait(0.05):
+            connection.sendall(b"x")
+
+    with pytest.raises(AnswerTimeoutError):
+        Transport(serve(handle)).call("GET", "/", read_timeout=0.3)
+    pace.set()
+
+
+def test_huge_answer_is_not_read(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.transport.ANSWER_LIMIT", 1000)
+
+    def handle(connection: socket.socket) -> None:
+        request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while True:
+            connection.sendall(b"400\r\n" + b"x" * 1024 + b"\r\n")
+
+    with pytest.raises(BadAnswerError, match="larger than 1000"):
+        Transport(serve(handle)).call("GET", "/", read_timeout=2)
+
+
+def test_abort_ends_a_call_in_another_thread(serve: Serve) -> None:
+    arrived = threading.Event()
+
+    def handle(connection: socket.socket) -> None:
+        request(connection)
+        arrived.set()
+        connection.recv(1)
+
+    transport = Transport(serve(handle))
+    raised: list[Exception] = []
+
+    def wait() -> None:
+        try:
+            transport.call("POST", "/claim", b"{}", read_timeout=30)
+        except AnswerLostError as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    assert arrived.wait(5)
+    transport.abort()
+    thread.join(5)
+    assert len(raised) == 1
+
+
+@pytest.mark.parametrize("body", [b"[]", b"{", b"\xff"])
+def test_answer_that_is_no_object(serve: Serve, body: bytes) -> None:
+    def handle(connection: socket.socket) -> None:
+        request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+    answer = Transport(serve(handle)).call("GET", "/", read_timeout=2)
+    with pytest.raises(BadAnswerError):
+        answer.json()
+
+
+def test_redirects_are_not_followed(serve: Serve) -> None:
+    def handle(connection: socket.socket) -> None:
+        request(connection)
+        connection.sendall(b"HTTP/1.1 307 X\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n")
+
+    assert Transport(serve(handle)).call("POST", "/", b"secret", read_timeout=2).status == 307
+
+
+@pytest.mark.parametrize(("header", "seconds"), [(b"7", 7.0), (b"900", 60.0), (b"soon", None)])
+def test_retry_after(serve: Serve, header: bytes, seconds: float | None) -> None:
+    def handle(connection: socket.socket) -> None:
+        request(connection)
+        connection.sendall(b"HTTP/1.1 503 X\r\nRetry-After: " + header + b"\r\nContent-Length: 0\r\n\r\n")
+
+    assert Transport(serve(handle)).call("GET", "/", read_timeout=2).retry_after == seconds
