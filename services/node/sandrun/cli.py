@@ -59,6 +59,7 @@ def _serve(settings: Settings) -> int:
         host=settings.host,
         port=settings.port,
         loop="asyncio",  # uvloop starts processes by fork, which costs more the bigger the service is
+        ws="websockets-sansio",
         ws_max_size=64 * 1024,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,

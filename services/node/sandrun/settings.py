@@ -18,6 +18,9 @@ __all__ = ["TIERS", "Range", "Settings", "SettingsError"]
 SERVICE_MEMORY_MB = 256
 DEFAULT_MEMORY_MB, MOST_MEMORY_MB = 512, 2048  # as the original sandrun
 
+#: Limits with a default and a maximum each.
+LIMITS = ("timeout", "memory_mb", "processes", "open_files", "disk_mb", "inodes", "output_mb")
+
 TIERS = ("gvisor", "namespaces", "landlock")  #: strongest first
 
 
@@ -118,7 +121,7 @@ class Settings:
             elif environ.get(variable, "") != "":
                 values[spec.name] = _parse(variable, environ[variable], str(spec.type))
         settings = cls(**values)
-        settings._check()
+        settings._check(frozenset(values))
         return settings
 
     @property
@@ -130,18 +133,15 @@ class Settings:
 
     def ranges(self) -> dict[str, Range]:
         """The limits that a manifest may set, under their names there."""
-        return {
-            "timeout": Range(self.default_timeout, self.max_timeout),
-            "memory_mb": Range(self.default_memory_mb, self.max_memory_mb),
-            "processes": Range(self.default_processes, self.max_processes),
-            "open_files": Range(self.default_open_files, self.max_open_files),
-            "disk_mb": Range(self.default_disk_mb, self.max_disk_mb),
-            "file_size_mb": Range(self.default_disk_mb, self.max_disk_mb),
-            "inodes": Range(self.default_inodes, self.max_inodes),
-            "output_mb": Range(self.default_output_mb, self.max_output_mb),
-        }
+        ranges = {}
+        for name in LIMITS:
+            maximum = getattr(self, f"max_{name}")
+            # Lowering a maximum lowers the default with it; a default that was given is at most the maximum (`_check`).
+            ranges[name] = Range(min(getattr(self, f"default_{name}"), maximum), maximum)
+        ranges["file_size_mb"] = ranges["disk_mb"]
+        return ranges
 
-    def _check(self) -> None:
+    def _check(self, given: frozenset[str]) -> None:
         if self.min_tier not in TIERS:
             raise SettingsError(f"SANDRUN_MIN_TIER is {self.min_tier!r}; it must be one of {', '.join(TIERS)}")
         if not 0 <= self.port <= 65535:
@@ -152,11 +152,13 @@ class Settings:
             value = getattr(self, spec.name)
             if isinstance(value, int | float) and value < 0:
                 raise SettingsError(f"SANDRUN_{spec.name.upper()} is {value}; it must not be negative")
-        for name, limits in self.ranges().items():
-            if not 0 < limits.default <= limits.maximum:
+        for name in LIMITS:
+            default, maximum = getattr(self, f"default_{name}"), getattr(self, f"max_{name}")
+            if maximum <= 0:
+                raise SettingsError(f"SANDRUN_MAX_{name.upper()} is {maximum:g}; it must be above 0")
+            if f"default_{name}" in given and not 0 < default <= maximum:
                 raise SettingsError(
-                    f"the default for {name} is {limits.default:g}; it must be above 0 and at most SANDRUN_MAX_"
-                    f"{name.upper()} = {limits.maximum:g}"
+                    f"SANDRUN_DEFAULT_{name.upper()} is {default:g}; it must be above 0 and at most {maximum:g}"
                 )
 
 

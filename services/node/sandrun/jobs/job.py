@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -111,14 +112,16 @@ class Job:
     def announce(self) -> None:
         """Wake whoever waits in `changed`. Called from any thread; cheap when nobody waits."""
         self.version += 1  # before the look at the waiters: they look in the other order, so none can miss it
-        loop = self._loop
-        if loop is None or self._wake_scheduled or not self._waiters:
+        if self._wake_scheduled or not self._waiters:
             return
         self._wake_scheduled = True
-        try:
-            loop.call_soon_threadsafe(self._wake)
-        except RuntimeError:  # the service is shutting down and its loop is closed: nobody waits any more
-            self._wake_scheduled = False
+        self.call_loop(self._wake)
+
+    def call_loop(self, action: Callable[..., None], *arguments: object) -> None:
+        """Have the HTTP side's loop do something. Called from any thread."""
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the service stops and nobody waits any more
+                self._loop.call_soon_threadsafe(action, *arguments)
 
     def _wake(self) -> None:
         self._wake_scheduled = False

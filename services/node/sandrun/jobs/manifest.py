@@ -24,8 +24,8 @@ DEFAULT_INTERPRETER = "python3"
 MAX_ARGUMENTS = 1000
 MAX_ARGUMENT_BYTES = 128 * 1024  # the kernel's own bound for one string (MAX_ARG_STRLEN)
 MAX_TEXT_BYTES = 1024 * 1024  # of all arguments, and of the whole environment
-MAX_OUTPUTS = 1000
-MAX_PATTERN = 1024
+MAX_OUTPUTS = 100
+MAX_PATTERN = 256
 MAX_STDIN_BYTES = 16 * MIB
 
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

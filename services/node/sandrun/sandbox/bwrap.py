@@ -9,8 +9,8 @@ How a job starts:
 3. The gate opens: the shell closes the socket and becomes the program, with the same process id.
 
 The sandbox's own init is stopped meanwhile: it would reap the program and report 137 both for `exit 137` and for a
-killed program. Stopped, it leaves the program's zombie with the kernel's true record for us to read. It runs when there are
-orphans to reap, or when the job wakes it; then the record comes from the kernel's process descriptor (6.15 and newer).
+killed program. Stopped, it leaves the program's zombie with the kernel's true record for us to read. It runs when there
+are orphans to reap, or when the job wakes it; then the record is the process descriptor's (kernel 6.15 and newer).
 """
 
 from __future__ import annotations

@@ -72,8 +72,8 @@ class _Run:
     outcome: Outcome = field(default_factory=Outcome)
     open_streams: dict[int, OutputBuffer] = field(default_factory=dict)
 
-    def watch(self) -> ProgramEnd:
-        """Runs until the program has ended by itself (returned) or `outcome.failure` says why it must end."""
+    def watch(self) -> ProgramEnd | None:
+        """Runs until the program has ended by itself (how is returned) or `outcome.failure` says why it must (None)."""
         self.open_streams = {
             self.sandbox.stdout_fd: self.streams.stdout,
             self.sandbox.stderr_fd: self.streams.stderr,
@@ -84,7 +84,7 @@ class _Run:
         self.sandbox.go()
         self.started = time.monotonic()
         next_sample = self.started + FIRST_SAMPLE_SECONDS
-        end = ProgramEnd()
+        end: ProgramEnd | None = None
         while self.outcome.failure is None:
             wake = min(next_sample, self.started + self.limits.timeout)
             ready = {fd for fd, _ in poll.poll(max(0.0, (wake - time.monotonic()) * 1000))}
@@ -105,10 +105,9 @@ class _Run:
         self.outcome.wall_seconds = time.monotonic() - self.started
         return end
 
-    def finish(self, end: ProgramEnd) -> Outcome:
+    def finish(self, end: ProgramEnd | None) -> Outcome:
         """End what is left, read what is left in the pipes, and complete the outcome."""
         outcome = self.outcome
-        killed = outcome.failure is not None
         self.sandbox.kill()
         usage = self.sandbox.reap(REAP_SECONDS)
         for fd in list(self.open_streams):
@@ -121,7 +120,7 @@ class _Run:
         outcome.cpu_seconds = max(outcome.cpu_seconds, usage.cpu_seconds)
         outcome.memory_peak_bytes = max(outcome.memory_peak_bytes, usage.memory_peak_bytes)
         self._judge_cpu(outcome.cpu_seconds)
-        if killed:
+        if end is None:
             outcome.signal = signal.SIGKILL
             return outcome
         outcome.exit_code, outcome.signal = end.exit_code, end.signal
