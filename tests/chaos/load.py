@@ -16,19 +16,22 @@ class Load:
     Every call is repeated until it is answered, as careful clients do, so the load goes on after a crash.
     """
 
-    def __init__(self, scenario: Scenario, *, clients: int, nodes: int = 8, slots: int = 4) -> None:
+    def __init__(
+        self, scenario: Scenario, *, clients: int, nodes: int = 8, slots: int = 4, links: bool = False
+    ) -> None:
         self.jobs: list[str] = []
         self._numbers = itertools.count()
         self._clients = [scenario.client(f"client-{n}") for n in range(clients)]
         self._nodes = [scenario.node(f"node-{n}", slots=slots) for n in range(nodes)]
         self._scenario = scenario
+        self._links = links
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._progress = asyncio.Condition()
 
     async def __aenter__(self) -> Load:
         for node in self._nodes:
-            self._scenario.work(node)
+            self._scenario.work(node, link=self._links)
         self._tasks = [asyncio.create_task(self._submits(client)) for client in self._clients]
         return self
 

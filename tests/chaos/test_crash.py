@@ -34,7 +34,7 @@ async def test_no_acknowledged_operation_is_lost(scenario: Make, point: str, cou
 
 
 async def test_a_group_is_kept_whole_or_not_at_all(scenario: Make) -> None:
-    """200 submissions pile up behind a held writer and become one group, which dies before its commit, then after it."""
+    """200 submissions pile up behind a held writer as one group, which dies before its commit, then after it."""
     async with scenario() as s:
         for point, survivors in (("before_commit", 0), ("after_commit", IN_FLIGHT)):
             before = _count_jobs(s)

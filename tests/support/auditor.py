@@ -245,6 +245,9 @@ class Auditor:
             elif entry.verb in ("release", "complete_batch") and not answer:
                 refs = entry.request.get("jobs") or entry.request.get("completions") or []
                 held[session] -= {(ref["job_id"], ref["fence"]) for ref in refs}
+            elif entry.verb == "cancel" and not answer:
+                former, old = holder.pop(entry.request["path"].removeprefix("/jobs/"), ("", ("", 0)))
+                held[former].discard(old)
             elif entry.verb == "heartbeat" and answer and entry.ok:
                 held[session] -= {(lost["job_id"], lost["fence"]) for lost in entry.body.get("lost", [])}
             elif entry.verb == "claim" and answer and entry.ok:

@@ -1,0 +1,60 @@
+"""The broker itself stands still: a suspended machine, a stalled disk. Its own absence must not be held against the nodes."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from chaos.actors import eventually
+from chaos.node import SimNode
+from chaos.rig import Scenario
+
+pytestmark = pytest.mark.anyio
+Make = Callable[..., Scenario]
+
+
+async def test_a_paused_broker_evicts_nobody_when_it_goes_on(scenario: Make) -> None:
+    """SIGSTOP for longer than the lease, as a suspended or overloaded machine does; the nodes never stopped beating."""
+    async with scenario(NODE_TIMEOUT="2") as s:
+        client = s.client()
+        jobs = await client.submit_many(["hang"] * 20)
+        nodes = [s.node(f"node-{n}", slots=2) for n in range(10)]
+        for number, node in enumerate(nodes):
+            s.work(node, link=number % 2 == 0)
+        await eventually(lambda: _held(nodes, 20), seconds=10, what="all jobs are handed out")
+        s.broker.signal(signal.SIGSTOP)
+        await asyncio.sleep(3)  # the pause: longer than the lease
+        s.broker.signal(signal.SIGCONT)
+        # One beat later every node has been heard again.
+        await asyncio.sleep(1.5)
+        rows = s.audit()
+        assert sum(rows.jobs[job]["losses"] for job in jobs) == 0, "rescued although its node was alive all the time"
+
+
+async def _held(nodes: list[SimNode], count: int) -> bool:
+    return sum(len(node.held) for node in nodes) == count
+
+
+async def test_a_stalled_disk_costs_no_node_its_jobs(scenario: Make) -> None:
+    """A commit that takes longer than the lease: beats go on, submissions wait, nothing is rescued."""
+    async with scenario(NODE_TIMEOUT="2") as s:
+        client = s.client()
+        jobs = await client.submit_many(["hang"] * 4)
+        nodes = [s.node(f"node-{n}", slots=2) for n in range(2)]
+        for node in nodes:
+            s.work(node)
+        await eventually(lambda: _held(nodes, 4), seconds=10, what="all jobs are handed out")
+        await s.broker.arm("before_commit", "hold")
+        slow = asyncio.create_task(client.call("submit", "POST", "/submit", {"code": "ok"}, seconds=15))
+        await s.broker.wait_held()
+        for _ in range(20):
+            assert (await client.call("status", "GET", f"/status/{jobs[0]}", seconds=1)).status == 200
+            await asyncio.sleep(0.2)  # the reader's interval; four seconds in all, two leases
+        await s.broker.release()
+        assert (await slow).status == 200
+        await asyncio.sleep(1)  # half a lease
+        rows = s.audit()
+        assert sum(rows.jobs[job]["losses"] for job in jobs) == 0
