@@ -32,7 +32,7 @@ GUARD_EVERY = 0.25
 LEFTOVER_SECONDS = 5.0
 # After the grace for running jobs: to kill the rest, give it back, and deliver. Ends well before the 30 s that the
 # bundle's stop_grace_period allows for the default grace of 20 s.
-TAIL_SECONDS = 8.0
+TAIL_SECONDS = 6.0
 HURRIED_TAIL_SECONDS = 3.0
 BUSY_BASE, BUSY_CAP = 5.0, 60.0
 

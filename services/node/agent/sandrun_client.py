@@ -32,7 +32,7 @@ class SandrunClient:
     """Calls to one sandrun. Usable from any thread. Errors are those of `agent.errors` under SandrunError."""
 
     def __init__(self, base_url: str) -> None:
-        self._transport = Transport(base_url, keep_alive=False)
+        self._transport = Transport(base_url, keep_alive=False, direct=True)
 
     def describe(self) -> Description:
         """Ask what it is and can; from then on calls fit it."""

@@ -61,17 +61,20 @@ class Answer:
 class Transport:
     """Calls to one base URL, from any number of threads (each has its own keep-alive connection).
 
-    With `keep_alive=False` every call asks the server to close: for servers that cannot keep a connection.
+    With `keep_alive=False` every call asks the server to close: for servers that cannot keep a connection. With
+    `direct=True` no proxy of the environment is used.
     """
 
-    def __init__(self, base_url: str, *, keep_alive: bool = True) -> None:
+    def __init__(self, base_url: str, *, keep_alive: bool = True, direct: bool = False) -> None:
         self._base = base_url.rstrip("/")
         self.keep_alive = keep_alive
         self._local = threading.local()
         self._connections: weakref.WeakSet[HTTPConnection] = weakref.WeakSet()
         self._lock = threading.Lock()
         # Proxies and certificate authorities of the environment, read once and not for every call.
-        merged = requests.Session().merge_environment_settings(self._base, {}, None, None, None)
+        session = requests.Session()
+        session.trust_env = not direct
+        merged = session.merge_environment_settings(self._base, {}, None, None, None)
         self._proxies: dict[str, str] = dict(merged["proxies"] or {})
         self._verify: bool | str = merged["verify"] if merged["verify"] is not None else True
 

@@ -1,0 +1,1 @@
+"""Starts sandrun and the agent in one container; one dying ends the container."""

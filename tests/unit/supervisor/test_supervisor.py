@@ -1,0 +1,238 @@
+"""The real supervisor with small programs in place of sandrun and the agent."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from supervisor.health import HangWatch, answers
+
+NODE = Path(__file__).parents[3] / "services" / "node"
+DEADLINE = 15.0
+
+# A child that notes what happens to it. On SIGTERM `obey` ends with 0, a number ends with that, `stay` does not end.
+CHILD = """
+import json, os, signal, sys, time
+name, manner, folder = sys.argv[1:]
+def note(what):
+    with open(os.path.join(folder, "events"), "a") as file:
+        file.write(f"{name} {what}\\n")
+def end(number, frame):
+    note(f"signal {number}")
+    if manner != "stay":
+        note("ends")
+        sys.exit(0 if manner == "obey" else int(manner))
+signal.signal(signal.SIGTERM, end)
+with open(os.path.join(folder, name + ".env"), "w") as file:
+    mask = sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+    json.dump({"env": dict(os.environ), "mask": mask, "pid": os.getpid()}, file)
+note("starts")
+while True:
+    time.sleep(60)
+"""
+
+
+class Bench:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self, sandrun: str = "obey", agent: str = "obey", setup: str = "", **environment: str) -> None:
+        commands = [
+            [sys.executable, "-c", CHILD, *words, str(self.folder)]
+            for words in (("sandrun", sandrun), ("agent", agent))
+        ]
+        script = f"import sys, supervisor.main as m\n{setup}\nsys.exit(m.main(*{commands!r}))"
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", script],
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(NODE), **environment},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.wait_for("sandrun starts")
+        self.wait_for("agent starts")
+
+    def events(self) -> list[str]:
+        path = self.folder / "events"
+        return path.read_text().splitlines() if path.exists() else []
+
+    def wait_for(self, event: str, times: int = 1) -> None:
+        deadline = time.monotonic() + DEADLINE
+        pause = threading.Event()
+        while self.events().count(event) < times:
+            assert time.monotonic() < deadline, f"{event}: {self.events()}"
+            pause.wait(0.02)
+
+    def child(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.folder / f"{name}.env").read_text())
+        return found
+
+    def send(self, number: int) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def ended(self) -> int:
+        assert self.process is not None
+        return self.process.wait(DEADLINE)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
+    yield made
+    for name in ("sandrun", "agent"):
+        if (tmp_path / f"{name}.env").exists():
+            try:
+                os.kill(made.child(name)["pid"], signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+    if made.process is not None:
+        made.process.kill()
+        made.process.communicate(timeout=DEADLINE)
+
+
+def test_sigterm_stops_the_agent_first_then_sandrun(bench: Bench) -> None:
+    bench.start()
+    bench.send(signal.SIGTERM)
+    assert bench.ended() == 0
+    assert bench.events()[2:] == ["agent signal 15", "agent ends", "sandrun signal 15", "sandrun ends"]
+
+
+def test_second_sigterm_reaches_the_agent(bench: Bench) -> None:
+    bench.start(agent="stay")
+    bench.send(signal.SIGTERM)
+    bench.wait_for("agent signal 15")
+    bench.send(signal.SIGTERM)
+    bench.wait_for("agent signal 15", times=2)
+    assert "sandrun signal 15" not in bench.events()
+
+
+def test_agent_that_does_not_leave_is_killed(bench: Bench) -> None:
+    bench.start(agent="stay", setup="m.AGENT_TAIL = 0.3", NODE_DRAIN_SECONDS="0.2")
+    bench.send(signal.SIGTERM)
+    assert bench.ended() == 1
+    assert bench.events()[-1] == "sandrun ends"
+
+
+def test_sandrun_that_does_not_leave_is_killed(bench: Bench) -> None:
+    bench.start(sandrun="stay", setup="m.SANDRUN_STOP = 0.3")
+    bench.send(signal.SIGTERM)
+    assert bench.ended() == 0
+    assert gone(bench.child("sandrun")["pid"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_dead_agent_ends_the_container(bench: Bench, number: signal.Signals) -> None:
+    bench.start()
+    os.kill(bench.child("agent")["pid"], number)
+    assert bench.ended() == 1
+    assert bench.events()[-2:] == ["sandrun signal 15", "sandrun ends"]
+
+
+def test_agents_exit_code_is_passed_on(bench: Bench) -> None:
+    bench.start(agent="64")
+    os.kill(bench.child("agent")["pid"], signal.SIGTERM)
+    assert bench.ended() == 64
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_dead_sandrun_lets_the_agent_leave_and_ends_the_container(bench: Bench, number: signal.Signals) -> None:
+    bench.start()
+    os.kill(bench.child("sandrun")["pid"], number)
+    assert bench.ended() == 1
+    assert bench.events()[-2:] == ["agent signal 15", "agent ends"]
+
+
+def test_hanging_sandrun_is_killed_and_ends_the_container(bench: Bench) -> None:
+    """The child listens nowhere, so no probe is ever answered."""
+    setup = "import supervisor.health as h\nh.PROBE_EVERY, h.START_SECONDS = 0.1, 0.5\nm.TICK = 0.05"
+    bench.start(setup=setup, SANDRUN_PORT=str(free_port()))
+    assert bench.ended() == 1
+    assert gone(bench.child("sandrun")["pid"])
+    assert bench.events()[-1] == "agent ends"
+
+
+def test_children_see_only_their_own_settings(bench: Bench) -> None:
+    bench.start(
+        BROKER_URL="http://broker:8000",
+        NODE_SLOTS="3",
+        NODE_STATE_DIR="/var/lib/node",
+        SANDRUN_QUEUE="5",
+        SANDRUN_URL="http://elsewhere",
+        HTTPS_PROXY="http://u:p@proxy",
+        DATABASE_PASSWORD="x",
+    )
+    sandrun, agent = bench.child("sandrun")["env"], bench.child("agent")["env"]
+    for unwanted in ("BROKER_URL", "NODE_SLOTS", "NODE_STATE_DIR", "SANDRUN_URL", "HTTPS_PROXY", "DATABASE_PASSWORD"):
+        assert unwanted not in sandrun
+    assert (sandrun["SANDRUN_SLOTS"], sandrun["SANDRUN_QUEUE"], sandrun["SANDRUN_HOST"]) == ("3", "5", "127.0.0.1")
+    assert (agent["BROKER_URL"], agent["SANDRUN_URL"]) == ("http://broker:8000", "http://localhost:8443")
+    assert (agent["NODE_SLOTS"], agent["HTTPS_PROXY"]) == ("3", "http://u:p@proxy")
+    assert "SANDRUN_QUEUE" not in agent
+    assert "DATABASE_PASSWORD" not in agent
+
+
+def test_children_start_with_no_signal_blocked_and_in_groups_of_their_own(bench: Bench) -> None:
+    bench.start()
+    for name in ("sandrun", "agent"):
+        child = bench.child(name)
+        assert child["mask"] == []
+        assert os.getpgid(child["pid"]) == child["pid"]
+
+
+def test_answers_only_means_200(monkeypatch: pytest.MonkeyPatch) -> None:
+    replies = {b"HTTP/1.1 200 OK\r\n\r\n": True, b"HTTP/1.1 503 X\r\n\r\n": False, b"": False, b"nonsense": False}
+    for reply, expected in replies.items():
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            thread = threading.Thread(target=reply_once, args=(server, reply))
+            thread.start()
+            assert answers(server.getsockname()[1]) is expected
+            thread.join(DEADLINE)
+    assert answers(free_port()) is False
+
+
+def test_pause_of_the_container_is_no_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("supervisor.health.time.monotonic", lambda: now)
+    healthy = True
+    monkeypatch.setattr("supervisor.health.answers", lambda port: healthy)
+    watch = HangWatch(1)
+    now += 6
+    assert not watch.hangs()
+    now += 3600
+    healthy = False
+    verdicts = []
+    for _ in range(3):
+        verdicts.append(watch.hangs())
+        now += 6
+    assert verdicts == [False, False, True], "three probes in a row, however late the first one was"
+
+
+def reply_once(server: socket.socket, reply: bytes) -> None:
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(1000)
+        connection.sendall(reply)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
