@@ -120,7 +120,7 @@ async def list_jobs(
     return Json({"jobs": [job_json(job, queries.waiting_for(job)) for job in jobs], "next_cursor": following})
 
 
-@router.get("/jobs/{job_id}", response_model=JobWithAttemptsAnswer, responses=errors(404, 410, 503))
+@router.get("/jobs/{job_id}", response_model=JobWithAttemptsAnswer, responses=errors(404, 410, 422, 503))
 async def job_with_attempts(request: Request, job_id: str) -> Response:
     """A job with every attempt at it."""
     queries = broker_of(request).queries
@@ -130,7 +130,7 @@ async def job_with_attempts(request: Request, job_id: str) -> Response:
 
 
 @router.delete(
-    "/jobs/{job_id}", response_model=CancelAnswer, responses=errors(404, 503) | {202: {"model": CancelAnswer}}
+    "/jobs/{job_id}", response_model=CancelAnswer, responses=errors(404, 422, 503) | {202: {"model": CancelAnswer}}
 )
 async def cancel(request: Request, job_id: str) -> Response:
     """End a job: at once (200), or as soon as its node has ended it (202). Doing so again is harmless."""

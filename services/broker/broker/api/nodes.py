@@ -180,14 +180,14 @@ async def nodes(request: Request) -> Response:
     return Json({"nodes": [_node_json(s, done, failed, queries.is_alive(s)) for s, done, failed in found]})
 
 
-@router.post("/nodes/{node_id}/drain", response_model=DrainAnswer, responses=errors(404, 503))
+@router.post("/nodes/{node_id}/drain", response_model=DrainAnswer, responses=errors(404, 422, 503))
 async def drain(request: Request, node_id: str) -> Response:
     """Let a node claim no more."""
     await broker_of(request).nodes.set_draining(node_id, True)
     return Json({"node_id": node_id, "draining": True})
 
 
-@router.post("/nodes/{node_id}/resume", response_model=DrainAnswer, responses=errors(404, 503))
+@router.post("/nodes/{node_id}/resume", response_model=DrainAnswer, responses=errors(404, 422, 503))
 async def resume(request: Request, node_id: str) -> Response:
     """Let a drained node claim again."""
     await broker_of(request).nodes.set_draining(node_id, False)

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from broker.wire.fields import (
     Base64,
@@ -19,7 +19,15 @@ __all__ = ["JobIds", "Prefer", "Requires", "SubmitBatch", "SubmitJob"]
 
 _STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
-Moment = Annotated[float, Field(ge=0, le=366 * 86400)] | Annotated[datetime, Field(strict=False)]
+
+def _only_text(value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError("must be a number of seconds from now, at most a year, or an ISO 8601 time")
+    return value
+
+
+Time = Annotated[datetime, Field(strict=False), BeforeValidator(_only_text)]
+Moment = Annotated[float, Field(ge=0, le=366 * 86400)] | Time
 """Seconds from now, or a time with its zone (ISO 8601)."""
 
 

@@ -1,0 +1,80 @@
+"""The OpenAPI document says what the code does: every call is in it, and every answer is of its declared form."""
+
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from api.rig import Api
+from broker.api import answers, health, jobs, nodes
+from broker.api.lean import LeanRoute
+
+pytestmark = pytest.mark.anyio
+
+ROUTES = [route for module in (jobs, nodes, health) for route in module.router.routes if isinstance(route, LeanRoute)]
+
+
+def declared(method: str, path: str, status: int = 200) -> type[BaseModel]:
+    """The model that the document names for an answer."""
+    (route,) = [route for route in ROUTES if route.path == path and method in (route.methods or ())]
+    model: type[BaseModel] = route.response_model if status == 200 else route.responses[status]["model"]
+    return model
+
+
+async def test_every_call_is_documented(api: Api) -> None:
+    document = await api.ok("GET", "/openapi.json")
+    documented = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
+    assert documented == {(method, route.path) for route in ROUTES for method in route.methods or ()}
+    body = document["components"]["schemas"]["SubmitJob"]["properties"]
+    assert {"code", "interpreter", "timeout", "files", "requires", "not_before", "cache"} <= body.keys()
+    wait = document["paths"]["/status/{job_id}"]["get"]["parameters"]
+    assert {parameter["name"] for parameter in wait} == {"job_id", "wait"}
+    for path, methods in document["paths"].items():
+        for method, call in methods.items():
+            refused = call["responses"].get("422")
+            form = refused["content"]["application/json"]["schema"] if refused else None
+            assert form in (None, {"$ref": "#/components/schemas/ErrorAnswer"}), (method, path)
+
+
+async def test_answers_have_their_declared_form(api: Api) -> None:
+    seen: set[tuple[str, str]] = set()
+
+    async def check(method: str, path: str, body: Any = None, *, form: str | None = None, status: int = 200) -> Any:
+        response = await api.call(method, path, body)
+        assert response.status_code == status, response.text
+        declared(method, form or path, status).model_validate(response.json(), strict=False)
+        seen.add((method, form or path))
+        return response.json()
+
+    capabilities = {"interpreters": ["python3"]}
+    node = await check("POST", "/register", {"endpoint": "x", "capabilities": capabilities, "slots": 9})
+    who = {"node_id": node["node_id"], "session": node["session"]}
+    job_id = (await check("POST", "/submit", {"code": "x", "labels": {"a": "b"}, "args": ["1"]}))["job_id"]
+    await check("POST", "/submit/batch", {"jobs": [{"code": "y"}]})
+    await check("GET", f"/results/{job_id}", form="/results/{job_id}", status=202)
+    (job, *_) = (await check("POST", "/claim", {**who, "claim_number": 1, "max_jobs": 2}))["jobs"]
+    ref = {"job_id": job_id, "fence": job["fence"]}
+    await check("POST", "/start", {**who, "jobs": [ref, {"job_id": "nobody", "fence": 1}]})
+    await check("POST", "/heartbeat", {**who, "held": [ref, {"job_id": "nobody", "fence": 1}], "claims_done": 0})
+    await check("GET", f"/status/{job_id}", form="/status/{job_id}")
+    usage = {"wall_seconds": 1.0, "cpu_seconds": 0.5, "memory_peak_bytes": 100}
+    await check("POST", "/complete", {**who, **ref, "output": "o", "error": "e", "exit_code": 3, "usage": usage})
+    await check("POST", "/complete/batch", {**who, "completions": [{**ref, "exit_code": 0}]})
+    await check("POST", "/release", {**who, "jobs": [ref]})
+    await check("GET", f"/results/{job_id}", form="/results/{job_id}")
+    await check("POST", "/results/batch", {"job_ids": [job_id, "nobody"]})
+    await check("GET", f"/jobs/{job_id}", form="/jobs/{job_id}")
+    await check("DELETE", f"/jobs/{job_id}", form="/jobs/{job_id}")
+    for path in ("/jobs", "/nodes", "/health", "/ready"):
+        await check("GET", path)
+    for verb in ("drain", "resume"):
+        await check("POST", f"/nodes/{node['node_id']}/{verb}", form=f"/nodes/{{node_id}}/{verb}")
+    await check("GET", "/status/nobody", form="/status/{job_id}", status=404)
+    await check("POST", "/submit", {"code": 1}, status=422)
+    assert seen == {(m, r.path) for r in ROUTES for m in r.methods or ()} - {("POST", "/link")}
+
+
+def test_every_model_is_used() -> None:
+    used = {model.__name__ for route in ROUTES if (model := route.response_model) is not None}
+    used |= {spec["model"].__name__ for route in ROUTES for spec in route.responses.values() if "model" in spec}
+    assert used == {name for name in answers.__all__ if name.endswith("Answer")}
