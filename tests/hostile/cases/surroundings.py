@@ -1,0 +1,409 @@
+"""What a job can see and touch around itself: processes, descriptors, environment, devices, and who it is."""
+
+from hostile.expect import prints_lines
+from hostile.model import COMPLETED, Case
+
+#: Words that name the node's own parts. None of them may be visible from inside.
+OWN_WORDS = (
+    "uvicorn",
+    "sandrun",
+    "supervisor",
+    "agent",
+    "/opt/",
+    "overlay2",
+    "docker",
+    "lowerdir",
+    "/var/lib",
+    "containerd",
+)
+HIDDEN = ("REACHED", *OWN_WORDS)
+
+CASES = [
+    Case(
+        name="process-list",
+        why="other programs' command lines and environments",
+        programs={
+            "python3": """
+                import os
+                for pid in sorted(p for p in os.listdir("/proc") if p.isdigit()):
+                    for name in ("cmdline", "environ", "comm", "status", "cgroup", "maps", "cwd", "exe", "root"):
+                        path = f"/proc/{pid}/{name}"
+                        try:
+                            text = os.readlink(path).encode() if name in ("cwd", "exe", "root") else open(path, "rb").read()
+                        except OSError:
+                            continue
+                        if int(pid) != os.getpid() or name in ("environ", "cgroup"):
+                            print(pid, name, text.replace(b"\\0", b" ")[:20000])
+                print("processes", len([p for p in os.listdir("/proc") if p.isdigit()]))
+            """,
+            "bash": """
+                for pid in /proc/[0-9]*; do
+                    tr '\\\\0' ' ' < $pid/cmdline; tr '\\\\0' '\\\\n' < $pid/environ; readlink $pid/cwd $pid/exe $pid/root; cat $pid/cgroup
+                    echo
+                done 2>/dev/null
+                echo processes
+            """,
+            "node": """
+                const fs = require("node:fs");
+                for (const pid of fs.readdirSync("/proc").filter(name => /^[0-9]+$/.test(name)))
+                    for (const name of ["cmdline", "environ", "cgroup"])
+                        try { if (+pid !== process.pid || name !== "cmdline") console.log(pid, name, fs.readFileSync(`/proc/${pid}/${name}`, "utf8")); } catch {}
+                console.log("processes");
+            """,
+            "ruby": """
+                Dir.glob("/proc/[0-9]*").each do |dir|
+                  %w[cmdline environ cgroup].each do |name|
+                    begin
+                      puts "#{dir} #{name} #{File.binread("#{dir}/#{name}")}"
+                    rescue SystemCallError
+                    end
+                  end
+                end
+                puts "processes"
+            """,
+        },
+        verdict=COMPLETED,
+        prints=("processes",),
+        never=HIDDEN,
+        timeout=5,
+    ),
+    Case(
+        name="mount-list",
+        why="mount sources tell where the service keeps things (the image's own layers, which the kernel shows, say nothing of it)",
+        programs={
+            "bash": """
+                sed -E 's/(lowerdir|upperdir|workdir)=[^, ]*//g' /proc/self/mountinfo /proc/mounts /proc/self/mountstats 2>/dev/null
+                echo listed
+            """,
+        },
+        verdict=COMPLETED,
+        prints=("listed",),
+        never=HIDDEN,
+        timeout=5,
+    ),
+    Case(
+        name="first-process",
+        why="the first process of the sandbox was started by the service: it may still carry its secrets",
+        programs={
+            "python3": """
+                import os
+                for name in ("environ", "mem", "maps", "auxv", "stack", "syscall", "io", "fd", "fdinfo", "map_files", "ns/user"):
+                    path = "/proc/1/" + name
+                    try:
+                        if name in ("fd", "fdinfo", "map_files"):
+                            print(name, [os.readlink(f"{path}/{e}") for e in os.listdir(path) if name == "fd"])
+                        elif name == "mem":
+                            with open(path, "r+b", buffering=0) as file:
+                                start = int(open("/proc/1/maps").readline().split("-")[0], 16)
+                                file.seek(start); print("REACH" + "ED memory", file.read(4))
+                        elif name == "ns/user":
+                            print("namespace", os.readlink(path) == os.readlink("/proc/self/ns/user"))
+                        else:
+                            print(name, open(path, "rb").read(4000))
+                    except OSError as error:
+                        print("refused", name, error)
+                for pid in (p for p in os.listdir("/proc") if p.isdigit() and int(p) != os.getpid()):
+                    try:
+                        os.listdir(f"/proc/{pid}/root/opt"); print("REACH" + "ED root of", pid)
+                    except OSError:
+                        pass
+                    try:
+                        os.listdir(f"/proc/{pid}/cwd/../opt"); print("REACH" + "ED cwd of", pid)
+                    except OSError:
+                        pass
+            """,
+            "bash": """
+                cat /proc/1/environ | tr '\\\\0' '\\\\n'
+                ls -l /proc/1/fd /proc/1/cwd /proc/1/root/ 2>/dev/null
+                ls /proc/1/root/opt /proc/1/root/var/lib 2>/dev/null && echo REACH"ED"
+                dd if=/proc/1/mem bs=1 count=1 2>/dev/null | grep -q . && echo REACH"ED" memory
+                exit 0
+            """,
+        },
+        verdict=COMPLETED,
+        never=HIDDEN,
+        timeout=5,
+    ),
+    Case(
+        name="environment",
+        why="tokens and addresses in variables",
+        programs={
+            "python3": "import os\nfor name, value in sorted(os.environ.items()): print(name, '=', value)\nprint('listed')",
+            "node": "for (const [name, value] of Object.entries(process.env)) console.log(name, value); console.log('listed')",
+            "bash": "export; env; cat /proc/$$/environ | tr '\\\\0' '\\\\n'; echo listed",
+            "ruby": "ENV.each { |name, value| puts \"#{name} #{value}\" }; puts 'listed'",
+        },
+        verdict=COMPLETED,
+        prints=("listed",),
+        never=(*HIDDEN, "SANDRUN", "BROKER", "NODE_STATE", "VIRTUAL_ENV", "KUBERNETES", "AWS_"),
+        timeout=5,
+    ),
+    Case(
+        name="own-variables-in-the-way",
+        why="variables of the manifest that would load code into the launcher or break out of the search path",
+        programs={
+            "python3": "import os; print('path', os.environ.get('PATH')); print('ran')",
+            "bash": "echo path $PATH; echo ran",
+            "node": "console.log('path', process.env.PATH); console.log('ran')",
+            "ruby": "puts \"path #{ENV['PATH']}\"; puts 'ran'",
+        },
+        manifest={
+            "env": {
+                "LD_PRELOAD": "/job/evil.so",
+                "LD_LIBRARY_PATH": "/job",
+                "LD_AUDIT": "/job/evil.so",
+                "PATH": "/job",
+                "BASH_ENV": "/job/evil.sh",
+                "PYTHONSTARTUP": "/job/evil.py",
+                "GCONV_PATH": "/job",
+                "IFS": "/",
+                "HOME": "/",
+            }
+        },  # fmt: skip
+        verdict=(COMPLETED, "refused", "exit"),
+        timeout=5,
+    ),
+    Case(
+        name="descriptors",
+        why="whatever the service had open when it started the program",
+        programs={
+            "python3": """
+                import os
+                for fd in sorted(map(int, os.listdir("/proc/self/fd"))):
+                    try:
+                        target = os.readlink(f"/proc/self/fd/{fd}")
+                    except OSError:
+                        continue
+                    print("descriptor", fd if fd < 3 else "REACH" + "ED", target.split(":")[0])
+            """,
+            "bash": """
+                for fd in /proc/$$/fd/*; do
+                    case ${fd##*/} in 0|1|2|255) ;; *) echo REACH"ED" "$(readlink $fd)";; esac
+                done
+                echo descriptor 0
+            """,
+        },
+        verdict=COMPLETED,
+        prints=("descriptor 0",),
+        timeout=5,
+    ),
+    Case(
+        name="devices",
+        why="anything in /dev beyond what programs need",
+        programs={
+            "bash": """
+                for name in $(ls /dev); do
+                    case $name in
+                        null|zero|full|random|urandom|tty|ptmx|pts|shm|fd|stdin|stdout|stderr|core|console) ;;
+                        *) echo REACH"ED" $name;;
+                    esac
+                done
+                for path in /dev/mem /dev/kmem /dev/kvm /dev/sda /dev/vda /dev/loop0 /dev/fuse /dev/net/tun /dev/kmsg; do
+                    [ -e $path ] && echo REACH"ED" $path
+                done
+                for path in /dev/null /dev/zero /dev/urandom; do [ -c $path ] || echo missing $path; done
+                find / -xdev \\( -type b -o -type c \\) 2>/dev/null | grep -v ^/dev/ && echo REACH"ED" elsewhere
+                echo listed
+            """,
+        },
+        verdict=COMPLETED,
+        prints=("listed",),
+        never=("REACHED", "missing"),
+        timeout=5,
+    ),
+    Case(
+        name="kernel-files",
+        why="memory of the kernel, its log, its switches and its devices as files",
+        programs={
+            "python3": """
+                import os
+                for path in ("/proc/kcore", "/proc/kmsg", "/proc/timer_list", "/proc/sysrq-trigger", "/proc/sched_debug", "/proc/keys",
+                             "/proc/key-users", "/proc/vmallocinfo", "/proc/slabinfo", "/proc/kpagecount", "/proc/1/mem", "/proc/iomem"):
+                    try:
+                        with open(path, "rb") as file:
+                            text = file.read(4096)
+                        if path == "/proc/iomem" and set(text.split(b"-")[0].strip()) <= set(b"0"):
+                            print("refused zeros", path)
+                        elif path in ("/proc/keys", "/proc/key-users") and b"keyring" not in text:
+                            print("refused empty", path)
+                        else:
+                            print("readable", path)
+                        if path in ("/proc/kcore", "/proc/kmsg", "/proc/timer_list", "/proc/vmallocinfo", "/proc/slabinfo"):
+                            print("REACH" + "ED", path)
+                    except OSError as error:
+                        print("refused", path, error)
+                symbols = open("/proc/kallsyms").readline() if os.path.exists("/proc/kallsyms") else ""
+                print("REACH" + "ED kallsyms" if symbols.strip("0")[:1] not in ("", " ") else "no addresses")
+                for path in ("/sys", "/sys/kernel", "/sys/fs/cgroup", "/sys/firmware", "/proc/acpi", "/proc/scsi", "/boot"):
+                    try:
+                        if os.listdir(path): print("REACH" + "ED", path)
+                    except OSError as error:
+                        print("refused", path)
+            """,
+            "bash": """
+                for path in /proc/kcore /proc/kmsg /proc/timer_list /proc/slabinfo; do
+                    head -c 1 $path 2>/dev/null | grep -q . && echo REACH"ED" $path
+                done
+                ls /sys 2>/dev/null | grep . && echo REACH"ED" sys
+                { echo h > /proc/sysrq-trigger; } 2>/dev/null && echo REACH"ED" sysrq
+                { echo '|/job/x' > /proc/sys/kernel/core_pattern; } 2>/dev/null && echo REACH"ED" core_pattern
+                { echo 0 > /proc/sys/kernel/randomize_va_space; } 2>/dev/null && echo REACH"ED" sysctl
+                dmesg 2>/dev/null | grep -q . && echo REACH"ED" dmesg
+                echo probed
+            """,
+        },
+        verdict=COMPLETED,
+        timeout=5,
+    ),
+    Case(
+        name="identity",
+        why="who a job is: no root, no groups, no capability, no way to get them",
+        programs={
+            "python3": """
+                import os
+                status = open("/proc/self/status").read()
+                fields = dict(line.split(":\\t", 1) for line in status.splitlines() if ":\\t" in line)
+                print("uids", set(os.getresuid()) != {0} and 0 not in os.getresuid())
+                print("groups", 0 not in os.getgroups())
+                for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+                    print(name, int(fields[name], 16) == 0)
+                print("nnp", fields["NoNewPrivs"] == "1")
+                print("filter", fields["Seccomp"] == "2")
+                print("host", os.uname().nodename)
+            """,
+        },
+        verdict=COMPLETED,
+        checks=(
+            prints_lines(
+                "uids True",
+                "groups True",
+                "CapInh True",
+                "CapPrm True",
+                "CapEff True",
+                "CapBnd True",
+                "CapAmb True",
+                "nnp True",
+                "filter True",
+                r"host (?![0-9a-f]{12}$).+",
+            ),
+        ),  # fmt: skip
+        timeout=5,
+    ),
+    Case(
+        name="programs-with-others-rights",
+        why="setuid programs that the image brought along",
+        programs={
+            "bash": """
+                find / -xdev -perm /6000 -type f 2>/dev/null > list
+                before=$(id -u)
+                while read -r program; do
+                    case ${program##*/} in
+                        su) got=$(timeout 1 "$program" -c 'id -u' </dev/null 2>/dev/null);;
+                        *) got=;;
+                    esac
+                    [ "$got" = 0 ] && echo REACH"ED" "$program"
+                done < list
+                cp /usr/bin/id ./own; chmod 6755 own; [ "$(./own -u)" = "$before" ] || echo REACH"ED" own
+                grep -E ' / ' /proc/self/mountinfo | head -1 | grep -q nosuid && echo nosuid
+                awk '$5 != "/proc" && $6 !~ /nosuid/ { print "without nosuid:", $5 }' /proc/self/mountinfo 2>/dev/null
+                [ "$(id -u)" = 0 ] && echo REACH"ED" root
+                echo probed
+            """,
+        },
+        verdict=COMPLETED,
+        prints=("probed",),
+        never=("REACHED", "without nosuid"),
+        timeout=10,
+    ),
+    Case(
+        name="files-of-the-node",
+        why="the service's own program, state, sockets and credentials",
+        programs={
+            "bash": """
+                for path in /opt/venv /opt/node /var/lib/node /run/docker.sock /var/run/docker.sock /run/secrets /.dockerenv /root /home \\
+                            /etc/shadow /var/run/secrets /proc/1/root/opt/venv /proc/self/root/opt/venv /mnt /media /srv /data /tmp/sandrun-1000; do
+                    [ -e $path ] && ls -A $path 2>/dev/null | grep -q . && echo REACH"ED" $path
+                done
+                grep -c root:x:0 /etc/passwd | grep -qx 0 || echo REACH"ED" passwd
+                ls -A /tmp | grep . && echo REACH"ED" tmp
+                ls -A /dev/shm | grep . && echo REACH"ED" shm
+                python3 -c 'import sandrun' 2>/dev/null && echo REACH"ED" package
+                echo probed
+            """,
+            "node": """
+                const fs = require("node:fs");
+                for (const path of ["/opt/venv", "/opt/node", "/var/lib/node", "/run/docker.sock", "/.dockerenv", "/etc/shadow", "/run/secrets"])
+                    if (fs.existsSync(path)) console.log("REACH" + "ED", path);
+                try { require("sandrun"); console.log("REACH" + "ED package"); } catch {}
+                console.log("probed");
+            """,
+            "python3": """
+                import os
+                for path in ("/opt/venv", "/opt/node", "/var/lib/node", "/run/docker.sock", "/.dockerenv", "/etc/shadow", "/run/secrets"):
+                    if os.path.exists(path): print("REACH" + "ED", path)
+                for name in ("sandrun", "agent", "supervisor", "uvicorn", "fastapi"):
+                    try:
+                        __import__(name); print("REACH" + "ED package", name)
+                    except ImportError:
+                        pass
+                print("probed")
+            """,
+        },
+        verdict=COMPLETED,
+        prints=("probed",),
+        timeout=5,
+    ),
+    Case(
+        name="open-files",
+        why="as many descriptors as the whole node has",
+        programs={
+            "python3": """
+                held = []
+                try:
+                    while len(held) < 100_000: held.append(open("/dev/null"))
+                except OSError as error:
+                    print("stopped by", error)
+                print("bounded" if len(held) < 5000 else "REACH" + "ED")
+            """,
+            "node": """
+                const fs = require("node:fs");
+                let held = 0;
+                try { for (; held < 100000; held++) fs.openSync("/dev/null"); } catch (error) { console.log(error.code); }
+                console.log(held < 5000 ? "bounded" : "REACH" + "ED");
+            """,
+            "bash": """
+                for ((i = 0; i < 5000; i++)); do exec {fd}</dev/null || break; done 2>/dev/null
+                ((i < 5000)) && echo bounded || echo REACH"ED"
+            """,
+            "ruby": """
+                held = []
+                begin
+                  held << File.open("/dev/null") while held.size < 100_000
+                rescue SystemCallError => error
+                  puts error.class
+                end
+                puts held.size < 5000 ? "bounded" : "REACH" + "ED"
+            """,
+        },
+        verdict=(COMPLETED, "exit"),
+        prints=("bounded",),
+        timeout=10,
+    ),
+    Case(
+        name="core-dumps",
+        why="a crash writes the whole memory to disk, or starts the host's handler with it",
+        programs={
+            "python3": """
+                import ctypes, os, resource
+                print("core limit", resource.getrlimit(resource.RLIMIT_CORE)[1])
+                if os.fork() == 0:
+                    ctypes.string_at(0)
+                status = os.wait()[1]
+                print("REACH" + "ED dump" if os.WCOREDUMP(status) else "no dump", os.listdir("."))
+            """,
+        },
+        verdict=COMPLETED,
+        prints=("core limit 0", "no dump"),
+        timeout=5,
+    ),
+]
