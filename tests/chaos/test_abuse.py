@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from chaos.actors import eventually
 from chaos.rig import Scenario
 from support.http_connection import Answer, Connection, json_request, request_bytes
 
@@ -69,9 +70,7 @@ async def test_many_half_open_requests_do_not_shut_others_out(scenario: Make, fi
         resource.prlimit(s.broker.pid, resource.RLIMIT_NOFILE, (min(256, hard), hard))
         async with open_sockets(s.broker.port, 400, first_bytes):
             # No more files can be opened; those that hold them without a word have to go within a bounded time.
-            async with asyncio.timeout(15):
-                while not await _served(s):
-                    await asyncio.sleep(0.2)  # the client's backoff
+            await eventually(lambda: _served(s), seconds=15, what="a newcomer is served")
             assert s.broker.cpu_seconds() < 20, "waiting for a free file must not spin"
         await _quick(s)
 
@@ -84,9 +83,12 @@ async def _served(s: Scenario) -> bool:
 
 
 async def test_a_stop_is_not_held_up_by_slow_callers(scenario: Make) -> None:
-    async with scenario(BROKER_STOP_TIMEOUT="2") as s:
-        async with open_sockets(s.broker.port, 20, HALF_BODY), open_sockets(s.broker.port, 20):
-            assert await s.broker.terminate(seconds=8) == 0
+    async with (
+        scenario(BROKER_STOP_TIMEOUT="2") as s,
+        open_sockets(s.broker.port, 20, HALF_BODY),
+        open_sockets(s.broker.port, 20),
+    ):
+        assert await s.broker.terminate(seconds=8) == 0
 
 
 async def test_a_stop_with_a_full_disk_ends_cleanly(scenario: Make) -> None:

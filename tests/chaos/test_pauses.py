@@ -1,4 +1,4 @@
-"""The broker itself stands still: a suspended machine, a stalled disk. Its own absence must not be held against the nodes."""
+"""The broker itself stands still: a suspended machine, a stalled disk. Its absence is not held against the nodes."""
 
 from __future__ import annotations
 
