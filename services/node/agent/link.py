@@ -24,6 +24,7 @@ LOG = EventLog("agent.link")
 
 # Quick first tries: the broker's default grace for a broken link is two seconds.
 RETRY_BASE = 0.1
+RETRY_CAP = 2.0  # no longer: without a link a killed node is noticed by its lease alone
 WITHOUT_LINK = 30.0  # a broker that has no /link is asked again, should it be replaced by one that has
 LONGEST_LINE = 1 << 16
 
@@ -50,7 +51,7 @@ class Link:
 
     def run(self) -> None:
         """Keep the link open until the session is over."""
-        backoff = Backoff(RETRY_BASE, self._retry_cap)
+        backoff = Backoff(RETRY_BASE, min(RETRY_CAP, self._retry_cap))
         opened = 0
         while not self._session.over.is_set():
             try:

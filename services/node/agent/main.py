@@ -51,7 +51,8 @@ def _until_stopped(agent: Agent) -> int:
         if agent.crash.happened.is_set():
             return EXIT_CRASH
         taken = signal.sigtimedwait(SIGNALS, 0.05 if draining else TICK)
-        if taken is None:
+        if taken is None or taken.si_signo not in SIGNALS:
+            # The second: after SIGSTOP and SIGCONT, CPython returns uninitialised memory if the time was up meanwhile.
             continue
         LOG.info("signal", number=taken.si_signo, again=draining)
         if draining:

@@ -235,13 +235,19 @@ def _translated(error: Exception) -> NotReachedError | AnswerLostError:
     """What an exception of requests or urllib3 means to a caller: was anything sent or not."""
     cause = error.args[0] if error.args else None
     reason = getattr(cause, "reason", None)
-    text = f"{type(error).__name__}: {reason or cause or error}"
+    text = _short(reason or cause or error)
     never_sent = (requests.ConnectTimeout, requests.exceptions.ProxyError, requests.exceptions.SSLError)
     if isinstance(error, never_sent) or isinstance(reason, NewConnectionError):
         return NotReachedError(text)
     if isinstance(error, requests.ReadTimeout | ReadTimeoutError | TimeoutError):
         return AnswerTimeoutError(text)
     return AnswerLostError(text)
+
+
+def _short(error: object) -> str:
+    """The kernel's or the library's own words, without the objects that urllib3 wraps around them."""
+    inner = error.args[-1] if isinstance(error, HTTPError) and error.args else error
+    return str(inner).rpartition("Failed to establish a new connection: ")[2] or type(error).__name__
 
 
 def _seconds(text: str | None) -> float | None:

@@ -14,7 +14,8 @@ from supervisor.children import Child, python, reap
 from supervisor.health import HangWatch
 from supervisor.log import log
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (*STOP_SIGNALS, signal.SIGCHLD)
 TICK = 1.0
 DEFAULT_PORT = 8443
 DEFAULT_DRAIN = 20.0  # the agent's default of NODE_DRAIN_SECONDS
@@ -81,7 +82,9 @@ class Supervisor:
         """Wait for a signal; the number of one that asks to stop."""
         taken = signal.sigtimedwait(SIGNALS, seconds)
         reap((self._sandrun, self._agent))
-        if taken is None or taken.si_signo == signal.SIGCHLD:
+        # Not every number is a signal: after SIGSTOP and SIGCONT, CPython returns uninitialised memory if the time was
+        # up meanwhile.
+        if taken is None or taken.si_signo not in STOP_SIGNALS:
             return None
         log("info", "signal", number=taken.si_signo, again=self._asked)
         return taken.si_signo

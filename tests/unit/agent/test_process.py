@@ -113,3 +113,20 @@ def test_health_check_is_cheap(tmp_path: Path) -> None:
         [sys.executable, "-c", script], env=environment(tmp_path), capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_paused_and_continued_process_goes_on(broker: FakeBroker, start: Start, tmp_path: Path) -> None:
+    """CPython's sigtimedwait reports a signal that never came after SIGSTOP and SIGCONT: it must not be believed."""
+    process = start()
+    wait_healthy(tmp_path)
+    for _ in range(3):
+        process.send_signal(signal.SIGSTOP)
+        assert process.stderr is not None
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.7)
+        process.send_signal(signal.SIGCONT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.2)
+    broker.submit("a")
+    broker.wait_status("a", "completed")
+    assert not broker.beats[-1]["draining"]
