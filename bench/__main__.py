@@ -15,6 +15,7 @@ from pathlib import Path
 import uvloop
 
 from bench.figures import Figure, markdown, plain
+from bench.sandbox import measure_sandbox
 from bench.scale import measure_aside, measure_million
 from bench.throughput import measure_throughput
 
@@ -23,6 +24,7 @@ PARTS: dict[str, Callable[[Path, int], Awaitable[list[Figure]]]] = {
     "throughput": measure_throughput,
     "aside": measure_aside,
     "million": measure_million,
+    "sandbox": measure_sandbox,
 }
 
 
