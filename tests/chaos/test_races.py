@@ -89,3 +89,36 @@ async def _after(barrier: asyncio.Barrier, action: Awaitable[object], turns: int
     for _ in range(turns):
         await asyncio.sleep(0)
     return await action
+
+
+async def test_a_claim_of_a_session_that_just_ended_leaves_no_orphan(scenario: Make) -> None:
+    """The old process's claim and the new process's register cross: no attempt may stick to a session that does not
+    know of it."""
+    async with scenario(NODE_TIMEOUT="60") as s:
+        client, heir = s.client(), await s.registered("heir")
+        node = await s.registered("restarting", slots=4)
+        body = {
+            "endpoint": "x",
+            "capabilities": node.capabilities,
+            "slots": 4,
+            "node_id": node.node_id,
+            "secret": node.secret,
+        }
+        for number in range(ROUNDS):
+            old = node.identity()
+            job = await client.submit(f"ok {number}")
+            barrier = asyncio.Barrier(2)
+            claim = node.call("claim", "POST", "/claim", old | {"claim_number": 40, "max_jobs": 1})
+            register = node.call("register", "POST", "/register", body)
+            _, registered = await asyncio.gather(
+                _after(barrier, claim, number % 3), _after(barrier, register, (number + 1) % 3)
+            )
+            assert isinstance(registered, Call)
+            node.session = registered.body["session"]
+            beat = await node.call("heartbeat", "POST", "/heartbeat", node.identity() | {"held": [], "claims_done": 0})
+            assert beat.ok
+            runs = await heir.claim(wait=2)
+            assert [run.job_id for run in runs] == [job], (
+                f"round {number}: the job hangs on a session that does not know of it"
+            )
+            await heir.complete(runs[0])
