@@ -161,7 +161,12 @@ def _read_zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, budget: _B
         while part := content.read(CHUNK_BYTES):
             budget.take(len(part))
             parts.append(part)
-    return b"".join(parts)
+    content_bytes = b"".join(parts)
+    if len(content_bytes) != info.file_size:
+        raise ArchiveError(
+            f"{info.filename!r} has {len(content_bytes)} bytes, not the {info.file_size} that are claimed"
+        )
+    return content_bytes
 
 
 def _check_zip_directory(data: bytes, limits: UnpackLimits) -> None:

@@ -14,6 +14,7 @@ import uvicorn
 
 from sandrun import __version__
 from sandrun.api.app import create_app
+from sandrun.directories import DirectoryError, private_directory
 from sandrun.identity import Identity, KeyFileError, generate_key
 from sandrun.platform import detect_platform
 from sandrun.sandbox import kernel
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         settings = Settings.load(os.environ, vars(given))
         return _doctor(settings) if given.command == "doctor" else _serve(settings)
-    except (SettingsError, KeyFileError, LaunchError) as error:
+    except (SettingsError, KeyFileError, LaunchError, DirectoryError) as error:
         print(f"sandrun: {error}", file=sys.stderr)
         return 1
 
@@ -49,7 +50,7 @@ def _serve(settings: Settings) -> int:
     os.umask(0o022)
     identity = Identity.load(Path(settings.worker_key)) if settings.worker_key else None
     kernel.become_subreaper()
-    directory = _private_directory(settings.directory)
+    directory = private_directory(settings.directory)
     platform = detect_platform(directory, settings)
     if platform.report.refusal is not None:
         log.error("%s\n%s", platform.report.refusal, platform.report.table())
@@ -84,19 +85,6 @@ def _doctor(settings: Settings) -> int:
     print(f"isolation: {platform.launcher.tier}; memory limit: {platform.memory_mode}")
     print(platform.report.refusal or "Every required layer holds: this node runs jobs.")
     return 0 if platform.report.passed else 1
-
-
-def _private_directory(path: Path) -> Path:
-    """The data directory, ours alone: in /tmp somebody else may have made one of that name first."""
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = path.lstat()
-    except OSError as error:
-        raise SettingsError(f"SANDRUN_DATA_DIR: cannot use {path}: {error.strerror}") from None
-    if found.st_uid != os.getuid() or not path.is_dir() or path.is_symlink():
-        raise SettingsError(f"SANDRUN_DATA_DIR: {path} belongs to somebody else")
-    path.chmod(0o700)
-    return path
 
 
 def _parser() -> argparse.ArgumentParser:

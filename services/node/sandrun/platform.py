@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from sandrun import languages
+from sandrun.directories import private_directory
 from sandrun.languages import Interpreter
 from sandrun.sandbox import cgroup, rootfs, seccomp
 from sandrun.sandbox.bwrap import BwrapConfig, BwrapLauncher, find_shell
@@ -71,6 +74,11 @@ def _tier_layer(tier: str, minimum: str) -> Layer:
     return Layer("isolation tier", holds, f"{tier}, the least allowed is {minimum}", mend)
 
 
+def _etc_directory() -> Path:
+    """Apart from the job data and under a name that says nothing: jobs see it in their list of mounts."""
+    return private_directory(Path(tempfile.gettempdir()) / f"etc-{os.getuid()}") / "etc"
+
+
 def _launcher(
     directory: Path, interpreters: Iterable[Interpreter], cgroups: cgroup.CgroupParent | None
 ) -> BwrapLauncher:
@@ -82,5 +90,5 @@ def _launcher(
     except (OSError, ValueError) as error:
         raise LaunchError(f"the system call filter cannot be built (apt-get install libseccomp2): {error}") from error
     mounts = tuple(mount for interpreter in interpreters for mount in interpreter.mounts)
-    root = rootfs.prepare(directory / "root", mounts)
+    root = rootfs.prepare(_etc_directory(), mounts)
     return BwrapLauncher(BwrapConfig(bwrap, find_shell(), root, filters, cgroups=cgroups))

@@ -125,7 +125,9 @@ class Service:
 
     def _build(self, parts: Sequence[UploadedPart], manifest_text: str | None, client: str) -> Job:
         files = job_files(parts, self._unpack_limits)
-        manifest = parse_manifest(manifest_text or embedded_manifest(files) or "{}", self.settings)
+        if manifest_text is None:
+            manifest_text = embedded_manifest(files) or "{}"
+        manifest = parse_manifest(manifest_text, self.settings)
         entrypoint = choose_entrypoint(manifest, [file.path for file in files])
         interpreter = choose_interpreter(manifest, entrypoint, self.platform.interpreters)
         program = next(file for file in files if file.path == entrypoint)
@@ -155,5 +157,6 @@ class Service:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             await asyncio.to_thread(self.store.sweep, time.monotonic())
+            await asyncio.to_thread(kernel.give_back_memory)
             if left := kernel.leftovers.reap():
                 log.error("%d processes of ended sandboxes do not end", left)

@@ -84,7 +84,7 @@ class Settings:
     cgroup: str = _setting("", "delegated cgroup directory (see docs/sandrun.md); default: detect")
     ttl: int = _setting(600, "seconds that a finished job's data is kept")
     retain_jobs: int = _setting(1000, "finished jobs kept at most; the oldest go first")
-    retain_bytes: int = _setting(128 << 20, "output and files kept of finished jobs at most; the oldest go first")
+    retain_bytes: int = _setting(64 << 20, "output and files kept of finished jobs at most; the oldest go first")
     output_keep_bytes: int = _setting(1 << 20, "bytes kept of each output stream, half of them its first")
     collect_files: int = _setting(1000, "most files kept of one job")
     collect_bytes: int = _setting(64 << 20, "most bytes of files kept of one job")

@@ -71,6 +71,7 @@ def a_process(pid: int, **changed: Any) -> ProcessStat:
         children_ticks=0,
         threads=1,
         started=pid,
+        address_bytes=0,
         resident_bytes=0,
         wait_status=0,
     )

@@ -92,6 +92,9 @@ def _pack(job: Job, target: Path) -> Path:
                 entry.mtime = int(job.created)
                 with file.stored.open("rb") as content:
                     archive.addfile(entry, content)
+    except FileNotFoundError:  # another download has finished meanwhile, and the data went with it
+        target.unlink(missing_ok=True)
+        raise ApiError(404, "Job not found") from None
     except OSError as error:
         target.unlink(missing_ok=True)
         raise ApiError(503, f"this node cannot store the archive ({error.strerror})", Retry_After="10") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
 from sandrun.api.errors import ApiError
@@ -42,7 +43,7 @@ async def _parts(form: FormData) -> tuple[list[UploadedPart], str | None]:
         elif name == "files":
             if not isinstance(value, UploadFile) or not value.filename:
                 raise ApiError(400, "every part named 'files' needs a file name")
-            parts.append(UploadedPart(value.filename, await value.read()))
+            parts.append(UploadedPart(_file_name(value), await value.read()))
     if not parts:
         raise ApiError(400, "no files uploaded: send at least one part named 'files'")
     return parts, manifest
@@ -56,6 +57,8 @@ async def _parse(request: Request) -> FormData:
         return await parser.parse()
     except MultiPartException as error:
         raise ApiError(400, f"the multipart body cannot be read: {error.message}") from None
+    except ClientDisconnect:
+        raise ApiError(400, "the upload broke off") from None
     except (ValueError, KeyError, LookupError) as error:  # a charset or boundary that the parser stumbles over
         raise ApiError(400, f"the multipart body cannot be read: {error}") from None
 
@@ -74,6 +77,16 @@ def _bounded(request: Request, most_bytes: int) -> Request:
         return message
 
     return Request(request.scope, counted)
+
+
+def _file_name(part: UploadFile) -> str:
+    """The part's file name. Clients write UTF-8; the parser would take anything else for Latin-1."""
+    assert part.filename is not None
+    try:
+        part.headers.get("content-disposition", "").encode("latin-1").decode("utf-8")
+    except UnicodeDecodeError:
+        raise ApiError(400, f"the file name {part.filename[:100]!r} is not valid UTF-8") from None
+    return part.filename
 
 
 def _text(data: bytes) -> str:

@@ -55,7 +55,7 @@ class Manifest:
     ignored: tuple[str, ...] = ()  #: fields that mean nothing to us
 
 
-def parse_manifest(text: str | bytes, settings: Settings) -> Manifest:
+def parse_manifest(text: str, settings: Settings) -> Manifest:
     """Parse and check. Raises ManifestError."""
     try:
         raw = json.loads(text)

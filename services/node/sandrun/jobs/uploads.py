@@ -43,9 +43,15 @@ def job_files(parts: Iterable[UploadedPart], limits: UnpackLimits) -> list[Input
     return files
 
 
-def embedded_manifest(files: Sequence[InputFile]) -> bytes | None:
-    """The manifest inside the upload, for clients that send none beside it."""
-    return next((file.data for file in files if file.path == MANIFEST_FILE and file.link is None), None)
+def embedded_manifest(files: Sequence[InputFile]) -> str | None:
+    """The manifest inside the upload, for clients that send none beside it. Raises UploadError when it is no text."""
+    data = next((file.data for file in files if file.path == MANIFEST_FILE and file.link is None), None)
+    if data is None:
+        return None
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise UploadError(f"{MANIFEST_FILE}: not valid UTF-8") from None
 
 
 def _check_paths(files: Sequence[InputFile], limits: UnpackLimits) -> None:

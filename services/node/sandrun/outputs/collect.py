@@ -113,7 +113,7 @@ def _walk(directory_fd: int, limits: CollectLimits, passed_over: Counter[str]) -
 
 def _open_directory(root_fd: int, path: str) -> int | None:
     """Open a directory part by part: only the last part of a path is safe from links."""
-    fd = os.open(".", OPEN_DIRECTORY, dir_fd=root_fd)
+    fd = os.dup(root_fd)  # not opened anew: the job may have forbidden that to everybody
     for part in path.split("/") if path else ():
         try:
             below = os.open(part, OPEN_DIRECTORY, dir_fd=fd)

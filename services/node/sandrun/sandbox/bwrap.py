@@ -156,7 +156,8 @@ class BwrapLauncher:
             arguments += ["--symlink", content, name]
         uploaded = sum(_tmpfs_bytes(len(file.data)) for file in spec.files)
         arguments += [
-            *("--proc", "/proc", "--dev", "/dev"),
+            # Read-only: no write to /proc/1/mem, oom_score_adj or what of /proc/sys belongs to the job's namespaces.
+            *("--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev"),
             *("--perms", "1777", "--size", str(SHM_BYTES), "--tmpfs", SHM_DIR),
             *("--perms", "1777", "--size", str(spec.limits.disk_bytes), "--tmpfs", TMP_DIR),
             *("--perms", "0755", "--size", str(spec.limits.disk_bytes + uploaded), "--tmpfs", JOB_DIR),

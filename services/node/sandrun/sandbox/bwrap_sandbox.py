@@ -25,10 +25,8 @@ __all__ = ["PROCESSES_HEADROOM", "BwrapSandbox"]
 #: the job another process and tell nobody. One more for the sandbox's init, which counts too.
 PROCESSES_HEADROOM = 16
 
-#: RLIMIT_DATA, per process, is only a backstop behind the measured limit: Node.js reserves 570 MB before it uses any.
-DATA_HEADROOM_BYTES = 640 * MIB
-
 STACK_BYTES = 8 * MIB
+PENDING_SIGNALS = 1024  # queued signals and timers of the tree, kernel memory that no measure shows
 NICE = 19  # jobs at nice 19: the service answers within 12 ms beside 31 busy job processes, 60 ms at nice 0
 OOM_SCORE = b"1000"  # the kernel's out-of-memory killer takes a job before the service
 WAIT_SLICE_MS = 50
@@ -102,14 +100,16 @@ class BwrapSandbox:
             (resource.RLIMIT_NPROC, limits.processes + PROCESSES_HEADROOM + 1),
             (resource.RLIMIT_NOFILE, limits.open_files),
             (resource.RLIMIT_FSIZE, limits.file_size_bytes),
-            (resource.RLIMIT_DATA, limits.memory_bytes + DATA_HEADROOM_BYTES),
             (resource.RLIMIT_STACK, STACK_BYTES),
             (resource.RLIMIT_CORE, 0),
             (resource.RLIMIT_MSGQUEUE, 0),
+            (resource.RLIMIT_SIGPENDING, PENDING_SIGNALS),
             (resource.RLIMIT_NICE, 0),
             (resource.RLIMIT_RTPRIO, 0),
         ):
-            resource.prlimit(self._main_pid, what, (value, value))
+            for pid in (self._main_pid, self._init_pid):  # init too: a job may find a way to act in its name
+                assert pid is not None
+                resource.prlimit(pid, what, (value, value))
 
     def go(self) -> None:
         """Open the gate."""

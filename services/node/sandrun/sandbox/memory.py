@@ -2,8 +2,9 @@
 
 Four questions, each dearer and more exact than the one before, asked only when the answer could matter:
 
-1. resident memory with file pages, from the sample that is taken anyway: an upper bound;
-2. anonymous and shared memory (`status`): pages that forked processes share count several times;
+1. resident memory with file pages, and the most that page tables could take, from the sample that is taken anyway: an
+   upper bound;
+2. anonymous and shared memory and page tables (`status`): pages that forked processes share count several times;
 3. proportional shares (`smaps_rollup`): each page once, milliseconds for a big tree;
 4. which of the shared pages are tmpfs files that are counted as files already (`smaps`), ten times dearer.
 
@@ -22,6 +23,9 @@ __all__ = ["INODE_BYTES", "MemoryMeter"]
 
 #: Kernel memory of an empty tmpfs file: 200,000 files took 194 MB.
 INODE_BYTES = 1024
+
+#: A page table is a page of entries of 8 bytes, one for each page that it maps.
+PAGES_OF_A_TABLE = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +48,17 @@ class MemoryMeter:
 
     def measure(self, processes: Sequence[ProcessStat], files_bytes: int) -> tuple[int, bool]:
         """Bytes that the tree uses by the best answer taken, and whether that is proven to be beyond the limit."""
-        bound = sum(process.resident_bytes for process in processes) + files_bytes
-        if bound <= self._limit:
-            return bound, False
-        resident = {process.pid: read_resident(self._proc_fd, process.pid).total for process in processes}
+        used = sum(process.resident_bytes for process in processes) + files_bytes
+        if used + sum(process.address_bytes for process in processes) // PAGES_OF_A_TABLE <= self._limit:
+            return used, False
+        found = {process.pid: read_resident(self._proc_fd, process.pid) for process in processes}
+        resident = {pid: each.total for pid, each in found.items()}
         bound = sum(resident.values()) + files_bytes
         if bound <= self._limit:
             return bound, False
         if self._confirmed is not None and self._growth_fits(self._confirmed, resident, files_bytes):
             return self._confirmed.total, False
-        total = self._exact(processes, files_bytes)
+        total = self._exact(processes, files_bytes) + sum(each.tables for each in found.values())
         self._confirmed = _Confirmed(total, resident, files_bytes)
         return total, total > self._limit
 
@@ -71,7 +76,8 @@ class MemoryMeter:
         anonymous = sum(share.anonymous for share in shares)
         shared = sum(share.shared for share in shares)
         # Pages of tmpfs files that are mapped are in both, `shared` and `files_bytes`.
-        if anonymous + shared + files_bytes <= self._limit or anonymous + max(shared, files_bytes) > self._limit:
-            return anonymous + max(shared, files_bytes)
+        least, most = anonymous + max(shared, files_bytes), anonymous + shared + files_bytes
+        if most <= self._limit or least > self._limit:
+            return least
         mapped = sum(read_mapped_files(self._proc_fd, process.pid, self._file_devices) for process in processes)
         return anonymous + max(0, shared - mapped) + files_bytes

@@ -16,6 +16,8 @@ from sandrun.sandbox.spec import Limits
 
 __all__ = ["TreeMeter"]
 
+INIT_TASKS = 1  # the sandbox's own init, which is no process of the job's
+
 
 class TreeMeter:
     """Holds the sandbox's own directories and /proc open, so that they can be read while it lives and after."""
@@ -47,16 +49,15 @@ class TreeMeter:
         """Sample everything once."""
         self.processes = procfs.scan(self.proc_fd)
         cpu_seconds = self._cpu.add(self.processes)
-        jobs = [process for process in self.processes if process.pid != procfs.INIT_PID]
         used_bytes, used_inodes = self._files_used()
-        memory_bytes, exceeded = self._measure_memory(jobs, used_bytes, used_inodes)
+        memory_bytes, exceeded = self._measure_memory(used_bytes, used_inodes)
         if self._cgroup is not None:
             cpu_seconds = max(cpu_seconds, self._cgroup.cpu_seconds())
         return Measure(
             cpu_seconds=cpu_seconds,
             memory_bytes=memory_bytes,
             memory_exceeded=exceeded,
-            tasks=sum(process.threads for process in jobs if process.state != "Z"),
+            tasks=sum(process.threads for process in self.processes if process.state != "Z") - INIT_TASKS,
             disk_bytes=used_bytes - self._before[0],
             inodes=used_inodes - self._before[1],
             disk_full=any(os.fstatvfs(fd).f_bfree == 0 for fd in (self.job_fd, self._tmp_fd)),
@@ -73,14 +74,12 @@ class TreeMeter:
         """Give back the descriptors; with the last of them goes the job's file system."""
         self._stack.close()
 
-    def _measure_memory(
-        self, jobs: Sequence[procfs.ProcessStat], used_bytes: int, used_inodes: int
-    ) -> tuple[int, bool]:
+    def _measure_memory(self, used_bytes: int, used_inodes: int) -> tuple[int, bool]:
         if self._cgroup is not None:
             return self._cgroup.memory_bytes(), self._cgroup.out_of_memory()
         shm = os.fstatvfs(self._shm_fd)
         files_bytes = used_bytes + (shm.f_blocks - shm.f_bfree) * shm.f_bsize + used_inodes * INODE_BYTES
-        return self._memory.measure(jobs, files_bytes)
+        return self._memory.measure(self.processes, files_bytes)
 
     def _files_used(self) -> tuple[int, int]:
         stats = [os.fstatvfs(fd) for fd in (self.job_fd, self._tmp_fd)]

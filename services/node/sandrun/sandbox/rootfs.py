@@ -31,8 +31,10 @@ ETC_FILES = {
 #: Taken from the node as they are: the loader's cache (without it a start costs 1 ms more), Debian's alternatives.
 ETC_COPIES = ("ld.so.cache", "alternatives", "ssl/openssl.cnf", "mime.types")
 
-#: Top-level names that are links into /usr on a merged-/usr system.
-USR_LINKS = ("bin", "sbin", "lib", "lib64", "lib32", "libx32")
+#: Top-level names, links into /usr on a merged-/usr system. Without sbin: a job has no use for it, and Docker mounts
+#: its init there, which the job's list of mounts would show.
+ROOT_NAMES = ("bin", "lib", "lib64", "lib32", "libx32")
+USR_NAMES = ("bin", "lib", "lib64", "lib32", "libx32", "libexec", "local", "share")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,25 +54,35 @@ class RootFs:
 
 
 def prepare(directory: Path, extra: tuple[ReadOnlyMount, ...] = ()) -> RootFs:
-    """Write the job's /etc below `directory` (replacing what an earlier run left) and list what to mount."""
-    etc = directory / "etc"
-    shutil.rmtree(etc, ignore_errors=True)
+    """Write the job's /etc as `directory` (replacing what an earlier run left) and list what to mount."""
+    shutil.rmtree(directory, ignore_errors=True)
     for name, content in ETC_FILES.items():
-        path = etc / name
+        path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
         path.write_text(content, encoding="ascii")
     for name in ETC_COPIES:
-        _copy(Path("/etc") / name, etc / name)
-    (etc / "localtime").symlink_to("/usr/share/zoneinfo/Etc/UTC")
-    mounts = [ReadOnlyMount("/usr", "/usr"), ReadOnlyMount(str(etc), "/etc"), *extra]
-    links = []
-    for name in USR_LINKS:
+        _copy(Path("/etc") / name, directory / name)
+    (directory / "localtime").symlink_to("/usr/share/zoneinfo/Etc/UTC")
+    mounts, links = _usr_mounts()
+    mounts += [ReadOnlyMount(str(directory), "/etc"), *extra]
+    for name in ROOT_NAMES:
         path = Path("/") / name
         if path.is_symlink():
             links.append((str(path.readlink()).removeprefix("/"), f"/{name}"))
         elif path.is_dir():
             mounts.append(ReadOnlyMount(str(path), str(path)))
     return RootFs(tuple(mounts), tuple(links))
+
+
+def _usr_mounts() -> tuple[list[ReadOnlyMount], list[tuple[str, str]]]:
+    mounts, links = [], []
+    for name in USR_NAMES:
+        path = Path("/usr") / name
+        if path.is_symlink():
+            links.append((str(path.readlink()), str(path)))
+        elif path.is_dir():
+            mounts.append(ReadOnlyMount(str(path), str(path)))
+    return mounts, links
 
 
 def _copy(source: Path, target: Path) -> None:

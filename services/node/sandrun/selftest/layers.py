@@ -82,13 +82,10 @@ def _file_system(found: Mapping[str, Any]) -> Layer:
             wrong.append(f"{path} cannot be written ({result})")
         elif not ours and result == "ok":
             wrong.append(f"{path} can be written")
-    if found["kernel_write"] == "ok":
-        wrong.append("/proc/sys/kernel can be written")
+    wrong += [f"{path} can be written" for path, result in found["kernel_writes"].items() if result == "ok"]
     if found["service_directory"] == "ok":
         wrong.append("the service's data directory is visible")
-    return _layer(
-        "file system", wrong, "/, /usr, /etc, /dev and /proc/sys refused writes; no other directory in view", BUG
-    )
+    return _layer("file system", wrong, "/, /usr, /etc, /dev and /proc refused writes; no other directory in view", BUG)
 
 
 def _process_view(found: Mapping[str, Any]) -> Layer:

@@ -13,6 +13,7 @@ import resource
 import socket
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,12 @@ SYSCALLS = {
 CLONE_NEWUSER = 0x10000000
 AF_VSOCK, AF_ALG = 40, 38
 NETWORK_SECONDS = 0.5
+KERNEL_WRITES = (
+    "/proc/sys/kernel/core_pattern",
+    "/proc/sys/kernel/ns_last_pid",
+    "/proc/self/oom_score_adj",
+    "/proc/1/mem",
+)
 WRITES = ("/x", "/usr/x", "/etc/x", "/dev/x", "/job/x", "/tmp/x", "/dev/shm/x")  # noqa: S108 - the sandbox's own
 
 
@@ -75,6 +82,11 @@ def writable(path: str) -> str:
     if result == "ok":
         attempt(Path(path).unlink)
     return result
+
+
+def open_for_writing(path: str) -> None:
+    """Open, but write nothing: what these files would do is not for a test."""
+    Path(path).open("r+b").close()
 
 
 def status_fields() -> dict[str, str]:
@@ -131,7 +143,7 @@ def main() -> None:
         "hostname": os.uname().nodename,
         "root": sorted(entry.name for entry in Path("/").iterdir()),
         "writes": {path: writable(path) for path in WRITES},
-        "kernel_write": writable("/proc/sys/kernel/core_pattern"),
+        "kernel_writes": {path: attempt(partial(open_for_writing, path)) for path in KERNEL_WRITES},
         "service_directory": attempt(lambda: list(Path(service_directory).iterdir())),
         "pids": numbers("/proc"),
         "init_environment": content("/proc/1/environ"),
@@ -161,7 +173,7 @@ def main() -> None:
         "oom_score_adj": content("/proc/self/oom_score_adj").strip(),
         "rlimits": {
             name: resource.getrlimit(getattr(resource, "RLIMIT_" + name))
-            for name in ("NPROC", "NOFILE", "FSIZE", "DATA", "CORE", "MSGQUEUE")
+            for name in ("NPROC", "NOFILE", "FSIZE", "CORE", "MSGQUEUE", "SIGPENDING")
         },
     }
     json.dump(findings, sys.stdout)
