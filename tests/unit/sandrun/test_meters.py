@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sandrun.sandbox import procfs
 from sandrun.sandbox.cpu import CpuMeter
 from sandrun.sandbox.memory import MemoryMeter
+from sandrun.sandbox.sockets import SocketMeter
 from sandrun.sandbox.spec import MIB
 from unit.sandrun.builders import a_process
 
@@ -30,11 +31,12 @@ def stat_line(pid: int, command: str = "python3", /, **fields: int) -> str:
         "start": 5,
         "rss": 100,
         "code": 0,
+        "vsize": 1 << 20,
     }
     values |= fields
     middle = [values["ppid"], 2, 2, 0, -1, 0, 0, 0, 0, 0]
     times = [values["utime"], values["stime"], values["cutime"], values["cstime"], 20, 0, values["threads"], 0]
-    rest = [values["start"], 1 << 30, values["rss"], *([0] * 27), values["code"]]
+    rest = [values["start"], values["vsize"], values["rss"], *([0] * 27), values["code"]]
     return f"{pid} ({command}) S " + " ".join(map(str, middle + times + rest)) + "\n"
 
 
@@ -200,3 +202,42 @@ class TestMemory:
         for pid in range(2, 12):
             (tree.root / str(pid) / "smaps_rollup").write_text("Pss_Anon: 999999 kB\n")  # would now say otherwise
         assert meter.measure(procfs.scan(tree.fd), 0) == (50 * MIB, False)
+
+
+class TestSockets:
+    SOCKSTAT = "sockets: used {used}\nTCP: inuse {tcp} orphan 0 tw 0 alloc 9 mem 3\nUDP: inuse 0 mem 0\n"
+    LINE = "   {n}: 0100007F:8E21 0100007F:D202 01 {tx:08X}:{rx:08X} 00:00000000 00000000  1000 0 0 1 0 20 4 32 10 -1\n"
+
+    def net(self, tree: Tree, *, used: int, tcp: int = 0, queues: tuple[tuple[int, int], ...] = ()) -> SocketMeter:
+        directory = tree.root / "1" / "net"
+        directory.mkdir(parents=True)
+        (directory / "sockstat").write_text(self.SOCKSTAT.format(used=used, tcp=tcp))
+        (directory / "sockstat6").write_text("TCP6: inuse 0\n")
+        lines = (self.LINE.format(n=n, tx=tx, rx=rx) for n, (tx, rx) in enumerate(queues))
+        (directory / "tcp").write_text("  sl  local_address rem_address   st tx_queue rx_queue\n" + "".join(lines))
+        return SocketMeter(tree.fd)
+
+    def test_a_few_count_nothing(self, tree: Tree) -> None:
+        assert self.net(tree, used=64).measure() == 0
+
+    def test_many_count_with_the_buffer_that_each_may_fill(self, tree: Tree) -> None:
+        assert self.net(tree, used=164).measure() == pytest.approx(100 * 212_992, rel=0.5)
+
+    def test_tcp_counts_with_what_is_queued(self, tree: Tree) -> None:
+        assert self.net(tree, used=4, tcp=3, queues=((0, 0), (1000, 24), (0, 4 * MIB))).measure() == 4 * MIB + 1024
+
+    def test_what_sockets_hold_adds_to_the_rest(self, tree: Tree) -> None:
+        tree.add(2, anon=40 * MIB)
+        meter = MemoryMeter(tree.fd, 64 * MIB, ())
+        assert meter.measure(procfs.scan(tree.fd), 0, 30 * MIB) == (70 * MIB, True)
+        assert meter.measure(procfs.scan(tree.fd), 0, 20 * MIB) == (60 * MIB, False)
+
+    def test_a_sandbox_that_is_gone_holds_nothing(self, tree: Tree) -> None:
+        assert SocketMeter(tree.fd).measure() == 0
+
+
+def test_page_tables_count(tree: Tree) -> None:
+    """Reading one byte of every 2 MiB: nothing resident, gigabytes of tables."""
+    tree.add(2, anon=1 * MIB, vsize=1 << 40)
+    (tree.root / "2" / "status").write_text("RssAnon:\t1024 kB\nRssShmem:\t0 kB\nVmPTE:\t102400 kB\n")
+    assert MemoryMeter(tree.fd, 64 * MIB, ()).measure(procfs.scan(tree.fd), 0) == (101 * MIB, True)

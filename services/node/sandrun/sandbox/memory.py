@@ -8,8 +8,8 @@ Four questions, each dearer and more exact than the one before, asked only when 
 3. proportional shares (`smaps_rollup`): each page once, milliseconds for a big tree;
 4. which of the shared pages are tmpfs files that are counted as files already (`smaps`), ten times dearer.
 
-What tmpfs files hold counts too, and 1 KiB of kernel memory for each file. The channels that none of this sees (memfd,
-System V memory, raised socket buffers) are closed by the job's system call filter.
+What tmpfs files hold counts too, 1 KiB of kernel memory for each file, and what sockets hold. The channels that none of
+this sees (memfd, System V memory, raised socket buffers) are closed by the job's system call filter.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class _Confirmed:
 
     total: int
     resident: dict[int, int]  #: by process
-    files_bytes: int
+    other_bytes: int  #: of files and in the kernel
 
 
 class MemoryMeter:
@@ -46,29 +46,33 @@ class MemoryMeter:
         self._file_devices = frozenset(file_devices)
         self._confirmed: _Confirmed | None = None
 
-    def measure(self, processes: Sequence[ProcessStat], files_bytes: int) -> tuple[int, bool]:
-        """Bytes that the tree uses by the best answer taken, and whether that is proven to be beyond the limit."""
-        used = sum(process.resident_bytes for process in processes) + files_bytes
+    def measure(self, processes: Sequence[ProcessStat], files_bytes: int, kernel_bytes: int = 0) -> tuple[int, bool]:
+        """Bytes that the tree uses by the best answer taken, and whether that is proven to be beyond the limit.
+
+        `kernel_bytes` is what the kernel holds for the tree beside (see `sockets`).
+        """
+        used = sum(process.resident_bytes for process in processes) + files_bytes + kernel_bytes
         if used + sum(process.address_bytes for process in processes) // PAGES_OF_A_TABLE <= self._limit:
             return used, False
         found = {process.pid: read_resident(self._proc_fd, process.pid) for process in processes}
         resident = {pid: each.total for pid, each in found.items()}
-        bound = sum(resident.values()) + files_bytes
+        bound = sum(resident.values()) + files_bytes + kernel_bytes
         if bound <= self._limit:
             return bound, False
-        if self._confirmed is not None and self._growth_fits(self._confirmed, resident, files_bytes):
+        other_bytes = files_bytes + kernel_bytes
+        if self._confirmed is not None and self._growth_fits(self._confirmed, resident, other_bytes):
             return self._confirmed.total, False
-        total = self._exact(processes, files_bytes) + sum(each.tables for each in found.values())
-        self._confirmed = _Confirmed(total, resident, files_bytes)
+        total = self._exact(processes, files_bytes) + kernel_bytes + sum(each.tables for each in found.values())
+        self._confirmed = _Confirmed(total, resident, other_bytes)
         return total, total > self._limit
 
-    def _growth_fits(self, last: _Confirmed, resident: dict[int, int], files_bytes: int) -> bool:
+    def _growth_fits(self, last: _Confirmed, resident: dict[int, int], other_bytes: int) -> bool:
         """Whether everything that grew since the last exact answer still fits, if all of it were new memory.
 
         Spares a forked tree, whose upper bound stays beyond the limit for good, an exact answer at each sample.
         """
         growth = sum(max(0, size - last.resident.get(pid, 0)) for pid, size in resident.items())
-        growth += max(0, files_bytes - last.files_bytes)
+        growth += max(0, other_bytes - last.other_bytes)
         return last.total + growth <= self._limit
 
     def _exact(self, processes: Sequence[ProcessStat], files_bytes: int) -> int:

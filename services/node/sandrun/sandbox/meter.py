@@ -12,6 +12,7 @@ from sandrun.sandbox.cpu import CpuMeter
 from sandrun.sandbox.launcher import Measure
 from sandrun.sandbox.memory import INODE_BYTES, MemoryMeter
 from sandrun.sandbox.rootfs import JOB_DIR, SHM_DIR, TMP_DIR
+from sandrun.sandbox.sockets import SocketMeter
 from sandrun.sandbox.spec import Limits
 
 __all__ = ["TreeMeter"]
@@ -37,6 +38,7 @@ class TreeMeter:
             raise
         devices = [os.fstat(fd).st_dev for fd in (self.job_fd, self._tmp_fd, self._shm_fd)]
         self._cpu = CpuMeter()
+        self._sockets = SocketMeter(self.proc_fd)
         self._memory = MemoryMeter(self.proc_fd, limits.memory_bytes, devices)
         self._before = (0, 0)
         self.processes: Sequence[procfs.ProcessStat] = ()  #: of the last sample, the sandbox's init included
@@ -76,10 +78,12 @@ class TreeMeter:
 
     def _measure_memory(self, used_bytes: int, used_inodes: int) -> tuple[int, bool]:
         if self._cgroup is not None:
-            return self._cgroup.memory_bytes(), self._cgroup.out_of_memory()
+            # Version 1 does not charge TCP's buffers to the cgroup.
+            held = self._cgroup.memory_bytes() + self._sockets.measure()
+            return held, held > self._limits.memory_bytes or self._cgroup.out_of_memory()
         shm = os.fstatvfs(self._shm_fd)
         files_bytes = used_bytes + (shm.f_blocks - shm.f_bfree) * shm.f_bsize + used_inodes * INODE_BYTES
-        return self._memory.measure(self.processes, files_bytes)
+        return self._memory.measure(self.processes, files_bytes, self._sockets.measure())
 
     def _files_used(self) -> tuple[int, int]:
         stats = [os.fstatvfs(fd) for fd in (self.job_fd, self._tmp_fd)]

@@ -119,7 +119,7 @@ def read_mapped_files(proc_fd: int, pid: int, devices: Container[int]) -> int:
     """The process's share of mapped pages whose files lie on one of `devices` (as st_dev gives them)."""
     total = 0
     counts = False
-    for line in _read_all(proc_fd, f"{pid}/smaps").splitlines():
+    for line in read_all(proc_fd, f"{pid}/smaps").splitlines():
         mapping = MAPPING.match(line)
         if mapping:
             counts = os.makedev(int(mapping[1], 16), int(mapping[2], 16)) in devices
@@ -137,7 +137,7 @@ def _kilobyte_fields(content: bytes) -> dict[bytes, int]:
     return values
 
 
-def _read_all(proc_fd: int, path: str) -> bytes:
+def read_all(proc_fd: int, path: str) -> bytes:
     """A proc file of any length, up to a bound."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc_fd)
