@@ -32,10 +32,23 @@ class Figure:
 
     def cells(self) -> list[str]:
         """The row's texts."""
-        factor = ""
-        if self.baseline and self.median and statistics.median(self.baseline):
-            factor = f"{self.median / statistics.median(self.baseline):.1f}x"
-        return [self.name, spread(self.values), self.unit, self.target, self.verdict, spread(self.baseline), factor]
+        return [
+            self.name,
+            spread(self.values),
+            self.unit,
+            self.target,
+            self.verdict,
+            spread(self.baseline),
+            self.factor,
+        ]
+
+    @property
+    def factor(self) -> str:
+        """How many times better than the baseline: more of a rate, less of a time."""
+        if not self.baseline or not self.median or not statistics.median(self.baseline):
+            return ""
+        ratio = self.median / statistics.median(self.baseline)
+        return f"{1 / ratio:.0f} times less" if self.unit == "ms" else f"{ratio:.1f} times more"
 
 
 HEADINGS = ["figure", "median (min-max)", "unit", "target", "reached", "Flask baseline", "against it"]

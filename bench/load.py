@@ -31,6 +31,7 @@ class Sample:
     latencies: list[float] = field(default_factory=list)
     empty_claims: int = 0
     """Claims answered without a job although one that the node can run was pending."""
+    server_cpu_seconds: float = 0.0
 
     @property
     def rate(self) -> float:

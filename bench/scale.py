@@ -44,7 +44,7 @@ async def measure_million(directory: Path, rounds: int) -> list[Figure]:
     memory = Figure(f"resident memory with {PENDING:,} pending and {SESSIONS:,} sessions", "MiB", "< 400", below(400))
     filling = Figure("submits in batches of 1,000", "jobs/s")
     restart = Figure(f"restart with {PENDING:,} pending", "s")
-    async with broker(directory / "million", NODE_TIMEOUT="60") as server:
+    async with broker(directory / "million") as server:
         filling.values.append(PENDING / await fill(server.port, PENDING, job_of_twenty_classes))
         nodes = await _fleet(server.port)
         beats = asyncio.create_task(_beat(server.port, nodes))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from support.broker_process import ROOT, BrokerProcess, free_port
@@ -11,12 +10,12 @@ from support.broker_process import ROOT, BrokerProcess, free_port
 QUIET = {"BROKER_LOG_LEVEL": "warning"}
 
 
-def broker(directory: Path, **environment: str) -> BrokerProcess:
+def broker(directory: Path) -> BrokerProcess:
     """The broker with its defaults: durable commits, one process."""
-    return BrokerProcess(directory, QUIET | environment)
+    return BrokerProcess(directory, QUIET)
 
 
-def baseline(directory: Path) -> AbstractAsyncContextManager[BrokerProcess]:
+def baseline(directory: Path) -> BrokerProcess:
     """The Flask stand-in (baseline_flask.py)."""
     port = free_port()
     command = (sys.executable, "-m", "bench.baseline_flask", str(port), str(directory / "baseline.db"))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.figures import Figure, at_least, below
 from bench.load import JOB_CODE, SUBMIT, BenchNode, Sample, Wire, closed_loops, open_loop
 from bench.servers import baseline, broker
+from support.broker_process import BrokerProcess
 from support.http_connection import json_request
 
 SUBMIT_CONNECTIONS = 32
@@ -21,11 +23,27 @@ LONG_POLLS = 50
 SECONDS = 4.0
 BASELINE_SECONDS = 3.0
 
-Measure = Callable[[float], Awaitable[Sample]]
+Load = Callable[[float], Awaitable[Sample]]
+Kind = Callable[[int], AbstractAsyncContextManager[Load]]
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A load and the server that it goes to."""
+
+    server: BrokerProcess
+    load: Load
+
+    async def __call__(self, seconds: float) -> Sample:
+        """Apply the load; the sample also tells what the server's process used."""
+        before = self.server.cpu_seconds()
+        sample = await self.load(seconds)
+        sample.server_cpu_seconds = self.server.cpu_seconds() - before
+        return sample
 
 
 @asynccontextmanager
-async def submits(port: int) -> AsyncIterator[Measure]:
+async def submits(port: int) -> AsyncIterator[Load]:
     """One job a request, SUBMIT_CONNECTIONS connections."""
     wires = [Wire(port) for _ in range(SUBMIT_CONNECTIONS)]
 
@@ -41,7 +59,7 @@ async def submits(port: int) -> AsyncIterator[Measure]:
 
 
 @asynccontextmanager
-async def cycles(port: int) -> AsyncIterator[Measure]:
+async def cycles(port: int) -> AsyncIterator[Load]:
     """submit -> claim -> complete -> results, one job at a time on each connection.
 
     Each connection claims only after it has submitted, so at every moment there are at least as many pending jobs as
@@ -72,7 +90,7 @@ async def cycles(port: int) -> AsyncIterator[Measure]:
 
 
 @asynccontextmanager
-async def batched_cycles(port: int) -> AsyncIterator[Measure]:
+async def batched_cycles(port: int) -> AsyncIterator[Load]:
     """The same by BATCH jobs a request: /submit/batch, /claim with max_jobs, /complete/batch, /results/batch."""
     nodes = [await BenchNode.registered(port, slots=BATCH) for _ in range(BATCH_CONNECTIONS)]
     submit = json_request("POST", "/submit/batch", {"jobs": [{"code": JOB_CODE}] * BATCH})
@@ -105,7 +123,7 @@ async def batched_cycles(port: int) -> AsyncIterator[Measure]:
 
 
 @asynccontextmanager
-async def paced_submits(port: int) -> AsyncIterator[Measure]:
+async def paced_submits(port: int) -> AsyncIterator[Load]:
     """OFFERED_RATE submits a second, while LONG_POLLS claims of nodes that can run none of them hang."""
     capabilities = {"cpu_cores": 2, "memory_gb": 4, "gpu": False, "interpreters": ["ruby"]}
     pollers = [await BenchNode.registered(port, capabilities=capabilities) for _ in range(LONG_POLLS)]
@@ -113,7 +131,7 @@ async def paced_submits(port: int) -> AsyncIterator[Measure]:
     wires = [Wire(port) for _ in range(64)]
 
     async def measure(seconds: float) -> Sample:
-        return await open_loop(wires, lambda: SUBMIT, rate=OFFERED_RATE, seconds=seconds)
+        return await open_loop(wires, lambda: SUBMIT, rate=OFFERED_RATE, seconds=2 * seconds)
 
     yield measure
     for poll in polls:
@@ -127,54 +145,83 @@ async def _poll(node: BenchNode) -> None:
         await node.wire.send(node.claim_request(wait=25))
 
 
+BASELINE_KINDS: tuple[Kind, ...] = (submits, cycles)
+
+
 def _close(wires: list[Wire]) -> None:
     for wire in wires:
         wire.close()
 
 
+Reading = Callable[[Sample], float]
+
+
+def _figures() -> dict[Kind, list[tuple[Figure, Reading]]]:
+    """What is read from each kind of load."""
+
+    def rate(sample: Sample) -> float:
+        return sample.rate
+
+    def p50(sample: Sample) -> float:
+        return sample.percentile(0.5)
+
+    def p99(sample: Sample) -> float:
+        return sample.percentile(0.99)
+
+    def cpu(sample: Sample) -> float:
+        return sample.server_cpu_seconds / sample.count * 1000
+
+    def empty(sample: Sample) -> float:
+        return sample.empty_claims
+
+    def is_zero(value: float) -> bool:
+        return value == 0
+
+    one, batch = f"full cycles at {CYCLE_CONNECTIONS} connections", f"full cycles in batches of {BATCH}"
+    paced = f"at {OFFERED_RATE:,}/s offered, {LONG_POLLS} long polls"
+    return {
+        submits: [
+            (Figure(f"submits at {SUBMIT_CONNECTIONS} connections", "/s", ">= 3,000", at_least(3000)), rate),
+            (Figure(f"submit p99 at {SUBMIT_CONNECTIONS} connections", "ms"), p99),
+        ],
+        cycles: [
+            (Figure(one, "/s", ">= 800 (aim 1,200)", at_least(800)), rate),
+            (Figure(f"p99 of {one}", "ms"), p99),
+            (Figure("processor time of the broker for a full cycle", "ms"), cpu),
+            (Figure(f"empty claims while a job is pending, {one}", "", "0", is_zero), empty),
+        ],
+        batched_cycles: [
+            (Figure(batch, "/s", ">= 5,000", at_least(5000)), rate),
+            (Figure(f"empty claims while a job is pending, {batch}", "", "0", is_zero), empty),
+        ],
+        paced_submits: [
+            (Figure(f"submit p50 {paced}", "ms"), p50),
+            (Figure(f"submit p99 {paced}", "ms", "< 50", below(50)), p99),
+        ],
+    }
+
+
 async def measure_throughput(directory: Path, rounds: int) -> list[Figure]:
     """All figures of this module: `rounds` interleaved rounds of broker and baseline, a server of its own for each."""
-    submit_rate = Figure(f"submits at {SUBMIT_CONNECTIONS} connections", "/s", ">= 3,000", at_least(3000))
-    submit_p99 = Figure(f"submit p99 at {SUBMIT_CONNECTIONS} connections", "ms")
-    cycle_rate = Figure(f"full cycles at {CYCLE_CONNECTIONS} connections", "/s", ">= 800 (aim 1,200)", at_least(800))
-    cycle_p99 = Figure(f"full cycle p99 at {CYCLE_CONNECTIONS} connections", "ms")
-    batch_rate = Figure(f"full cycles in batches of {BATCH}", "/s", ">= 5,000", at_least(5000))
-    empty = Figure("empty claims while a runnable job is pending, in all cycles", "", "0", lambda value: value == 0)
-    paced_p99 = Figure(f"submit p99 at {OFFERED_RATE:,}/s offered, {LONG_POLLS} long polls", "ms", "< 50", below(50))
-    paced_p50 = Figure(f"submit p50 at {OFFERED_RATE:,}/s offered, {LONG_POLLS} long polls", "ms")
+    figures = _figures()
     async with AsyncExitStack() as stack:
 
-        async def on_broker(name: str, kind: Callable[[int], object]) -> Measure:
-            server = await stack.enter_async_context(broker(directory / name))
-            return await stack.enter_async_context(kind(server.port))  # type: ignore[arg-type]
+        async def on(make: Callable[[Path], BrokerProcess], kind: Kind) -> Measure:
+            """The kind's measure on a server of its own."""
+            server = await stack.enter_async_context(make(directory / f"{make.__name__}-{kind.__name__}"))
+            return Measure(server, await stack.enter_async_context(kind(server.port)))
 
-        async def on_baseline(name: str, kind: Callable[[int], object]) -> Measure:
-            server = await stack.enter_async_context(baseline(directory / name))
-            return await stack.enter_async_context(kind(server.port))  # type: ignore[arg-type]
-
-        ours = {kind: await on_broker(kind.__name__, kind) for kind in (submits, cycles, batched_cycles, paced_submits)}
-        theirs = {kind: await on_baseline(f"flask-{kind.__name__}", kind) for kind in (submits, cycles)}
+        ours = {kind: await on(broker, kind) for kind in figures}
+        theirs = {kind: await on(baseline, kind) for kind in BASELINE_KINDS}
         for measure in (*ours.values(), *theirs.values()):
             await measure(0.5)  # warm up
         for _ in range(rounds):
-            sample = await ours[submits](SECONDS)
-            submit_rate.values.append(sample.rate)
-            submit_p99.values.append(sample.percentile(0.99))
-            sample = await theirs[submits](BASELINE_SECONDS)
-            submit_rate.baseline.append(sample.rate)
-            submit_p99.baseline.append(sample.percentile(0.99))
-            sample = await ours[cycles](SECONDS)
-            cycle_rate.values.append(sample.rate)
-            cycle_p99.values.append(sample.percentile(0.99))
-            empty.values.append(sample.empty_claims)
-            sample = await theirs[cycles](BASELINE_SECONDS)
-            cycle_rate.baseline.append(sample.rate)
-            cycle_p99.baseline.append(sample.percentile(0.99))
-            empty.baseline.append(sample.empty_claims)
-            sample = await ours[batched_cycles](SECONDS)
-            batch_rate.values.append(sample.rate)
-            empty.values[-1] += sample.empty_claims
-            sample = await ours[paced_submits](2 * SECONDS)
-            paced_p99.values.append(sample.percentile(0.99))
-            paced_p50.values.append(sample.percentile(0.5))
-    return [submit_rate, submit_p99, cycle_rate, cycle_p99, batch_rate, empty, paced_p50, paced_p99]
+            for kind, rows in figures.items():
+                sample = await ours[kind](SECONDS)
+                for figure, read in rows:
+                    figure.values.append(read(sample))
+                if kind in theirs:
+                    sample = await theirs[kind](BASELINE_SECONDS)
+                    for figure, read in rows:
+                        figure.baseline.append(read(sample))
+    return [figure for rows in figures.values() for figure, _ in rows]
