@@ -47,6 +47,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.model = Model()
         self.refs: list[tuple[str, tuple[str, int]]] = []
         self.serial = 0
+        self.heard = Heard()
         self.store = self._open()
 
     def teardown(self) -> None:
@@ -58,7 +59,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     def _open(self) -> Store:
         store = STORES[self.store_name](self.directory)
-        self._run(store.open(Heard()))
+        self._run(store.open(self.heard))
         self._run(store.resume(self.clock.now(), self.clock.now(), 0.0))
         return store
 
@@ -227,10 +228,20 @@ class StoreMachine(RuleBasedStateMachine):
             assert [node.jobs_completed, node.jobs_failed] == self.model.counters[node.id]
             held = {attempt.job_id for attempt in self._run(self.store.held_by(node.id))}
             assert held == {job.new.id for job in self.model.jobs.values() if job.held and job.holder == node.id}
+        pending = [job for job in self.model.jobs.values() if job.status == "pending"]
+        assert self.serial + self.heard.flow_changes == len(pending), "every submitted job was pending once"
         counted = dict.fromkeys(self.store.totals(), 0)
         for job in self.model.jobs.values():
             counted[job.status] += 1
         assert self.store.totals() == counted
+
+    @invariant()
+    def no_wake_up_is_lost(self) -> None:
+        """Whoever listens to the store's news knows every class that has a claimable job."""
+        claimable = {
+            job.new.class_key for job in self.model.jobs.values() if job.status == "pending" and job.run_at is None
+        }
+        assert claimable <= self.heard.claimable_classes
 
 
 @pytest.mark.parametrize("name", sorted(STORES))

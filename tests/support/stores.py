@@ -63,6 +63,20 @@ class Heard:
         return total
 
     @property
+    def claimable_classes(self) -> set[str]:
+        """Classes that may have claimable jobs, by all that was told."""
+        classes: set[str] = set()
+        for changes in self.changes:
+            classes |= changes.ready.keys()
+            classes -= changes.drained
+        return classes
+
+    @property
+    def flow_changes(self) -> int:
+        """By how much the number of pending jobs changed, submits apart."""
+        return sum(change for changes in self.changes for change in changes.flows.values())
+
+    @property
     def finished(self) -> list[str]:
         return [job_id for changes in self.changes for job_id in changes.finished]
 

@@ -11,7 +11,7 @@ import uvicorn
 from broker.api.app import make_app
 from broker.clock import SteadyClock
 from broker.errors import StartError
-from broker.server import OneWriteProtocol, Server
+from broker.server import Server, protocol
 from broker.service.broker import Broker
 from broker.settings import Settings, load_settings
 from broker.store.sqlite import SqliteStore
@@ -60,7 +60,7 @@ def _config(settings: Settings, broker: Broker) -> uvicorn.Config:
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http=OneWriteProtocol,
+        http=protocol(settings.head_timeout),
         ws="none",
         lifespan="on",
         backlog=2048,

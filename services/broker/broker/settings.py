@@ -47,6 +47,8 @@ class Settings(BaseSettings):
     """The largest body of a client's call."""
     max_node_body_bytes: int = Field(16 * MIB, ge=64 * 1024)
     """The largest body of a node's call: it carries outputs."""
+    head_timeout: float = Field(10, gt=0)
+    """How long the head of a request may take, and a connection may be silent before its first."""
     body_timeout: float = Field(30, gt=0)
     """How long a body may take to arrive."""
     max_batch: int = Field(1000, ge=1, le=10_000)

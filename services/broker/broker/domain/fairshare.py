@@ -1,80 +1,101 @@
 """Who is next: priority, fair shares between submitters and ageing, in one number that is fixed at submit.
 
-Start-time fair queueing. Every submitter has one flow per priority; each job of a flow gets a start tag one higher than
-the one before it, and no lower than the virtual clock, which advances by one job's share at each claim. Ordering by tag
-alone lets flows take turns, so 10,000 jobs of one submitter delay another's single job by a claim or two.
+Start-time fair queueing with a clock per class. A job's tag is the clock of its class plus the number of jobs that its
+submitter has pending already, so that the jobs of one submitter lie one place apart and a newcomer's first lies at the
+very front: 10,000 jobs of one delay another's single job by a claim or two. A class's clock follows the tags of the
+jobs that are handed out from it. Classes have clocks of their own because they are served at speeds of their own, or
+not at all: with one clock for all, a class that no node can run would hold back everybody else's.
 
-`rank = tag - priority * HEAD_START`: a higher priority is a head start. Because the virtual clock keeps moving, a job
-of low priority is overtaken by a bounded number of later jobs only: that is the ageing, and it costs no update.
+`rank = tag - priority * HEAD_START`: a higher priority is a head start. Because the clocks keep moving, a job of low
+priority is overtaken by a bounded number of later jobs only: that is the ageing, and it costs no update.
 """
 
-import heapq
+from dataclasses import dataclass, field
 
-__all__ = ["HEAD_START", "FairShare"]
+__all__ = ["HEAD_START", "FairShare", "Flow"]
 
 HEAD_START = 1000.0
-"""Places in the virtual order that one step of priority is worth; also how many claims make a job age by one step."""
-
+"""Places in the order that one step of priority is worth; also how many claims make a job age by one step."""
 MAX_FLOWS = 100_000
-"""Submitters with jobs ahead of the clock that are told apart; beyond it everybody starts level again."""
+"""Flows of one class that are told apart; beyond it their order of arrival within the class is forgotten."""
+MAX_CLASSES = 10_000
+"""Classes with clocks; beyond it all begin level again."""
 
-Flow = tuple[str, int]
+Flow = tuple[str | None, int]
+"""A submitter and a priority."""
+
+
+@dataclass(slots=True)
+class _Class:
+    """A class with pending jobs: its clock, and the tag after each flow's last job."""
+
+    clock: float
+    after: dict[Flow, float] = field(default_factory=dict)
 
 
 class FairShare:
-    """The virtual clock and the flows that are ahead of it. One per broker, kept on the event loop."""
+    """Kept on the event loop, fed with every change of the queue. All in memory; `restore` brings it back."""
 
-    def __init__(self, clock: float = 0.0) -> None:
-        self._clock = clock
-        self._finish: dict[Flow, float] = {}
-        self._order: list[tuple[float, Flow]] = []
-
-    @property
-    def clock(self) -> float:
-        """The virtual time: the start tag of a newcomer's job."""
-        return self._clock
+    def __init__(self) -> None:
+        self._classes: dict[str, _Class] = {}
+        self._pending: dict[Flow, int] = {}
+        self._latest = 0.0
 
     @property
     def active_flows(self) -> int:
-        """How many flows have jobs that are not yet due."""
-        self._forget_past()
-        return len(self._finish)
+        """How many flows have pending jobs."""
+        return len(self._pending)
 
-    def stamp(self, submitter: str | None, priority: int) -> float:
-        """The rank of the submitter's next job; lower ranks are claimed first."""
-        if len(self._finish) >= MAX_FLOWS:
-            self.idle()
-        flow = (submitter or "", priority)
-        tag = max(self._clock, self._finish.get(flow, self._clock))
-        self._set_finish(flow, tag + 1.0)
-        return tag - priority * HEAD_START
+    def clock(self, class_key: str) -> float:
+        """The tag that a newcomer's first job of this class would get."""
+        known = self._classes.get(class_key)
+        return known.clock if known else self._latest
 
-    def claimed(self, count: int = 1) -> None:
-        """Advance the clock for `count` jobs that were handed out."""
-        for _ in range(count):
-            self._forget_past()
-            self._clock += 1.0 / max(1, len(self._finish))
+    def stamp(self, class_key: str, flow: Flow) -> float:
+        """The rank of a new job, which counts as pending from now; lower ranks are claimed first."""
+        if len(self._classes) >= MAX_CLASSES:
+            self._classes.clear()
+        of_class = self._classes.setdefault(class_key, _Class(self._latest))
+        tag = max(of_class.clock + self._pending.get(flow, 0), of_class.after.get(flow, 0.0))
+        if len(of_class.after) >= MAX_FLOWS:
+            of_class.after.clear()
+        of_class.after[flow] = tag + 1.0
+        self.count(flow, 1)
+        return tag - flow[1] * HEAD_START
+
+    def count(self, flow: Flow, change: int) -> None:
+        """Jobs of a flow became pending, or are so no more."""
+        now = self._pending.get(flow, 0) + change
+        if now > 0:
+            self._pending[flow] = now
+        else:
+            self._pending.pop(flow, None)
+
+    def claimed(self, class_key: str, rank: float, priority: int) -> None:
+        """A job was handed out: its class's clock is no earlier than its tag, and a share of one claim later.
+
+        The share keeps the clock moving when every job comes from a new submitter, so that those still age who wait.
+        """
+        of_class = self._classes.setdefault(class_key, _Class(self._latest))
+        tag = rank + priority * HEAD_START
+        of_class.clock = max(of_class.clock, tag) + 1.0 / max(1, len(self._pending))
+        self._latest = max(self._latest, of_class.clock)
+
+    def drained(self, class_key: str) -> None:
+        """Nothing of the class is claimable: when it comes back, it begins level with the others."""
+        self._classes.pop(class_key, None)
 
     def idle(self) -> None:
-        """Nothing is pending: past use is forgotten, everybody starts level."""
-        if self._finish:
-            self._clock = max(self._clock, *self._finish.values())
-            self._finish.clear()
-            self._order.clear()
+        """Nothing is pending at all: everybody begins level."""
+        self._classes.clear()
+        self._pending.clear()
 
-    def restore(self, submitter: str | None, priority: int, first_rank: float, last_rank: float) -> None:
-        """Take up a flow found in the store at start: the lowest and highest rank of its pending jobs."""
-        head = first_rank + priority * HEAD_START
-        tail = last_rank + priority * HEAD_START
-        self._clock = head if not self._finish else min(self._clock, head)
-        self._set_finish((submitter or "", priority), tail + 1.0)
-
-    def _set_finish(self, flow: Flow, finish: float) -> None:
-        self._finish[flow] = finish
-        heapq.heappush(self._order, (finish, flow))
-
-    def _forget_past(self) -> None:
-        while self._order and self._order[0][0] <= self._clock:
-            finish, flow = heapq.heappop(self._order)
-            if self._finish.get(flow) == finish:
-                del self._finish[flow]
+    def restore(self, class_key: str, flow: Flow, first_rank: float, last_rank: float, count: int) -> None:
+        """Take up a flow found in the store at start: how many jobs of the class are pending, and their ranks."""
+        head_start = flow[1] * HEAD_START
+        first, last = first_rank + head_start, last_rank + head_start
+        of_class = self._classes.setdefault(class_key, _Class(first))
+        of_class.clock = min(of_class.clock, first)
+        of_class.after[flow] = last + 1.0
+        self.count(flow, count)
+        self._latest = max(self._latest, of_class.clock)

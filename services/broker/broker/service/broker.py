@@ -67,7 +67,8 @@ class Broker:
         self.clock = clock = self._clock_from(saved)
         backlog = await self.store.resume(clock.now(), saved, self.settings.node_timeout)
         for flow in backlog.flows:
-            self.fair.restore(flow.submitter, flow.priority, flow.first_rank, flow.last_rank)
+            whose = (flow.submitter, flow.priority)
+            self.fair.restore(flow.class_key, whose, flow.first_rank, flow.last_rank, flow.count)
         for class_key in backlog.class_keys:
             self.queue.ready(class_key, 1)
         self._assemble(clock)
@@ -81,7 +82,7 @@ class Broker:
         store, book, queue, settings = self.store, self.book, self.queue, self.settings
         self.links = Links(book, clock, settings.link_grace, lambda session: self.reaper.lost(session))
         self.reaper = Reaper(store, book, queue, self.links, clock, settings)
-        self.claims = Claims(store, book, queue, self.fair, clock, settings)
+        self.claims = Claims(store, book, queue, clock, settings)
         self.submits = Submits(store, book, queue, self.fair, clock, settings)
         self.finishing = Finishing(store, book, self.links, clock, settings)
         self.nodes = Nodes(store, book, queue, self.links, clock, settings)
@@ -117,7 +118,17 @@ class Broker:
                         self.queue.look_again(node_id)
             for class_key, count in changes.ready.items():
                 self.queue.ready(class_key, count)
-            self.queue.drained(changes.drained)
+            self._share(changes)
             self.waits.finished(changes.finished)
         if not self.store.totals()[JobStatus.PENDING]:
             self.fair.idle()
+
+    def _share(self, changes: Changes) -> None:
+        """Keep account of who has how much pending, and of how far each class has got."""
+        for class_key, rank, priority in changes.granted:
+            self.fair.claimed(class_key, rank, priority)
+        for flow, change in changes.flows.items():
+            self.fair.count(flow, change)
+        self.queue.drained(changes.drained)
+        for class_key in changes.drained:
+            self.fair.drained(class_key)

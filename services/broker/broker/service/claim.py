@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from broker.clock import Clock
-from broker.domain.fairshare import FairShare
 from broker.service.matching import ClaimQueue
 from broker.service.sessions import NodeSession, SessionBook
 from broker.settings import Settings
@@ -30,13 +29,10 @@ class Grant:
 class Claims:
     """Hands jobs to nodes."""
 
-    def __init__(
-        self, store: Store, book: SessionBook, queue: ClaimQueue, fair: FairShare, clock: Clock, settings: Settings
-    ) -> None:
+    def __init__(self, store: Store, book: SessionBook, queue: ClaimQueue, clock: Clock, settings: Settings) -> None:
         self._store = store
         self._book = book
         self._queue = queue
-        self._fair = fair
         self._clock = clock
         self._settings = settings
         self._stopping = False
@@ -101,7 +97,6 @@ class Claims:
             self._queue.offer(classes)
         if granted.jobs and not granted.repeated:
             session.last_granted = self._clock.now()
-            self._fair.claimed(len(granted.jobs))
         return granted
 
     async def _put_back(self, session: NodeSession, granted: ClaimGrant) -> None:

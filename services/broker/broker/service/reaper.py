@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 
 from broker.clock import Clock
 from broker.errors import BrokerError
@@ -20,6 +21,10 @@ TICK_SECONDS = 0.5
 """How late a lease's end, a deadline or an expiry may be noticed."""
 SHORTEST_SLEEP_SECONDS = 0.02
 """How late a job whose start time has come may be noticed."""
+
+
+LONGEST_PAUSE_SECONDS = 2.0
+"""When this process stood still for longer (a suspended machine), what it did not hear meanwhile proves nothing."""
 
 
 class Reaper:
@@ -43,9 +48,33 @@ class Reaper:
         )
         self._saved_at = clock.now()
         self._unmatched_since: dict[str, float] = {}
+        self._awake_at = time.monotonic()
 
     async def run(self) -> None:
         """Tick until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._stay_awake())
+            tasks.create_task(self._tick_for_ever())
+
+    async def _stay_awake(self) -> None:
+        """Notice pauses of the process also while a tick waits for the store."""
+        while True:
+            self._forgive_own_pause()
+            await asyncio.sleep(TICK_SECONDS)
+
+    def _forgive_own_pause(self) -> None:
+        """Leases ran on while this process stood still and heard nobody: give everybody that time back."""
+        now = time.monotonic()
+        pause, self._awake_at = now - self._awake_at, now
+        if pause <= LONGEST_PAUSE_SECONDS:
+            return
+        log.warning("this process stood still for %.1f s; all leases are that much longer", pause)
+        for session in self._book:
+            if not session.lapsed:
+                session.lease_until += pause
+                session.unsaved = True
+
+    async def _tick_for_ever(self) -> None:
         while True:
             pause = TICK_SECONDS
             try:
@@ -58,6 +87,7 @@ class Reaper:
 
     async def tick(self) -> float:
         """Do what is due; the answer is how many seconds the next tick may wait."""
+        self._forgive_own_pause()
         now = self._clock.now()
         await self._rescue_silent(now)
         swept = await self._store.sweep(now, self._policy, self._hopeless(now))

@@ -6,12 +6,13 @@ import os
 import time
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from broker.clock import Clock
 from broker.domain.fairshare import FairShare
 from broker.domain.placement import JobClass
+from broker.domain.words import JobStatus
 from broker.errors import IdempotencyConflictError, InvalidFieldError, OverloadedError
 from broker.service.matching import ClaimQueue
 from broker.service.sessions import SessionBook
@@ -36,6 +37,15 @@ def new_job_id() -> str:
     return str(UUID(int=value | (0x7 << 76) | (0x2 << 62)))
 
 
+class _Checked(NamedTuple):
+    """A job that can be stored."""
+
+    job: SubmitJob
+    class_key: str
+    run_at: float | None
+    give_up_at: float | None
+
+
 class Submits:
     """Makes jobs of requests."""
 
@@ -55,31 +65,47 @@ class Submits:
             raise InvalidFieldError("jobs", f"{len(jobs)} jobs: a batch has at most {self._settings.max_batch}.")
         now = self._clock.now()
         single = len(jobs) == 1
-        checked = [self._new_job(job, now, "" if single else f"jobs.{place}.") for place, job in enumerate(jobs)]
+        checked = [self._check(job, now, "" if single else f"jobs.{place}.") for place, job in enumerate(jobs)]
         idempotency = None if idempotency_key is None else Idempotency(idempotency_key, _body_hash(jobs))
-        outcome = await self._store.submit(Submission(tuple(checked), idempotency), now)
+        new = tuple(self._new_job(job, now) for job in checked)
+        stored: set[str] = set()
+        try:
+            outcome = await self._store.submit(Submission(new, idempotency), now)
+            stored = {job.id for job in outcome.jobs if job.status is JobStatus.PENDING}
+        finally:
+            for job in new:
+                if job.id not in stored:  # its rank counted it as pending
+                    self._fair.count((job.submitter, job.priority), -1)
         if outcome.conflict:
             raise IdempotencyConflictError
         return outcome
 
-    def _new_job(self, job: SubmitJob, now: float, where: str) -> NewJob:
+    def _check(self, job: SubmitJob, now: float, where: str) -> _Checked:
         limit = self._settings.job_timeout
-        timeout = limit if job.timeout is None else job.timeout
-        if timeout > limit:
+        if job.timeout is not None and job.timeout > limit:
             raise InvalidFieldError(f"{where}timeout", f"timeout is at most {limit:g} seconds (JOB_TIMEOUT).")
         if job.interpreter not in COMMON_INTERPRETERS:
             self._check_interpreter(job.interpreter, where)
         class_key = class_of(job).key()
         self._check_classes(class_key)
         run_at = _moment(job.not_before, now, f"{where}not_before")
-        give_up_at = _moment(job.deadline, now, f"{where}deadline")
+        return _Checked(
+            job,
+            class_key,
+            run_at if run_at is not None and run_at > now else None,
+            _moment(job.deadline, now, f"{where}deadline"),
+        )
+
+    def _new_job(self, checked: _Checked, now: float) -> NewJob:
+        job, class_key, run_at, give_up_at = checked
+        timeout = self._settings.job_timeout if job.timeout is None else job.timeout
         spec = _spec(job)
         return NewJob(
             id=new_job_id(),
             interpreter=job.interpreter,
             class_key=class_key,
             priority=job.priority,
-            rank=self._fair.stamp(job.submitter, job.priority),
+            rank=self._fair.stamp(class_key, (job.submitter, job.priority)),
             timeout=timeout,
             max_retries=self._settings.max_retries if job.max_retries is None else job.max_retries,
             created_at=now,
@@ -88,7 +114,7 @@ class Submits:
             submitter=job.submitter,
             labels=json.dumps(job.labels) if job.labels else None,
             retry_on=",".join(sorted(set(job.retry_on))),
-            run_at=run_at if run_at is not None and run_at > now else None,
+            run_at=run_at,
             give_up_at=give_up_at,
             dedupe_key=_dedupe_key(job, timeout, spec) if job.cache else None,
         )

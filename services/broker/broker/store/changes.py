@@ -5,6 +5,7 @@ The store hands these to its subscriber in commit order, on the event loop, befo
 
 from dataclasses import dataclass, field
 
+from broker.domain.fairshare import Flow
 from broker.domain.words import JobStatus
 
 __all__ = ["Changes"]
@@ -24,6 +25,10 @@ class Changes:
     """Node id -> change in the number of attempts that it holds."""
     totals: dict[JobStatus, int] = field(default_factory=dict)
     """Status -> change in the number of jobs."""
+    flows: dict[Flow, int] = field(default_factory=dict)
+    """Flow -> change in its number of pending jobs; those of a submit are counted when they get their rank."""
+    granted: list[tuple[str, float, int]] = field(default_factory=list)
+    """(class key, rank, priority) of each job that was handed out."""
     due: float | None = None
     """The earliest start time of a waiting job that this operation left."""
     due_is_earliest: bool = False
@@ -40,6 +45,10 @@ class Changes:
     def holds(self, node_id: str, change: int) -> None:
         """Count attempts that a node got or lost."""
         self.held[node_id] = self.held.get(node_id, 0) + change
+
+    def pending(self, flow: Flow, change: int) -> None:
+        """Count jobs of a flow that became pending or are so no more."""
+        self.flows[flow] = self.flows.get(flow, 0) + change
 
     def moved(self, old: JobStatus | None, new: JobStatus | None) -> None:
         """Count a job's change of status; None stands for not being there."""

@@ -1,12 +1,13 @@
 """Brings a database file to the schema of this program at start, and refuses one that a newer program made."""
 
+import sqlite3
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import create_engine, event, inspect, text
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DatabaseError
 
@@ -28,6 +29,9 @@ def alembic_config() -> Config:
 def migrate(database: Path) -> None:
     """Create or upgrade the schema. StartError if the file is no database of ours or a newer broker's."""
     engine = create_engine(f"sqlite:///{database}")
+    # All of it happens or nothing: left to itself, Python's sqlite3 would commit before every CREATE.
+    event.listen(engine, "connect", _manual_transactions)
+    event.listen(engine, "begin", _begin)
     try:
         with engine.connect() as connection:
             _refuse_newer(connection, database)
@@ -39,6 +43,14 @@ def migrate(database: Path) -> None:
         raise StartError(f"{database} cannot be used as the broker's database: {error.orig}") from None
     finally:
         engine.dispose()
+
+
+def _manual_transactions(connection: sqlite3.Connection, _: object) -> None:
+    connection.isolation_level = None
+
+
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _refuse_newer(connection: Connection, database: Path) -> None:

@@ -318,12 +318,14 @@ class JobFilter:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """Pending jobs of one submitter at one priority."""
+    """Pending jobs of one class, submitter and priority."""
 
+    class_key: str
     submitter: str | None
     priority: int
     first_rank: float
     last_rank: float
+    count: int
 
 
 @dataclass(frozen=True, slots=True)

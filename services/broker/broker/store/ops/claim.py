@@ -64,8 +64,10 @@ def _assign(tx: Transaction, request: ClaimRequest, seqs: list[int], now: float)
     order = {seq: place for place, seq in enumerate(seqs)}
     rows.sort(key=lambda row: order[row[0]])
     tx.changes.holds(request.node_id, len(rows))
-    for _ in rows:
+    for *_, class_key, rank, priority, submitter in rows:
         tx.changes.moved(JobStatus.PENDING, JobStatus.ASSIGNED)
+        tx.changes.pending((submitter, priority), -1)
+        tx.changes.granted.append((class_key, rank, priority))
     return _with_inputs(tx, rows)
 
 
@@ -73,5 +75,5 @@ def _with_inputs(tx: Transaction, rows: list[Row]) -> tuple[ClaimedJob, ...]:
     inputs = {seq: (code, spec) for seq, code, spec in tx.rows(life.INPUTS, {"seqs": id_list(row[0] for row in rows)})}
     return tuple(
         ClaimedJob(job_id, interpreter, timeout, attempt, fence, *inputs[seq])
-        for seq, job_id, interpreter, timeout, attempt, fence in rows
+        for seq, job_id, interpreter, timeout, attempt, fence, *_ in rows
     )

@@ -6,6 +6,7 @@ only on the attempt that was judged.
 
 from dataclasses import dataclass
 
+from broker.domain.fairshare import Flow
 from broker.domain.retry import Again, Counters, Over, after_attempt
 from broker.domain.words import AttemptOutcome, Failure, JobStatus
 from broker.store.sql import life
@@ -34,12 +35,19 @@ class Judged:
     failure: str | None
     deadline_at: float | None
     follows: int | None
+    submitter: str | None
+    priority: int
 
     @staticmethod
     def of(row: Row) -> "Judged":
         """From a row of the JUDGE statements."""
         seq, job_id, status, *rest = row
         return Judged(seq, job_id, JobStatus(status), *rest)
+
+    @property
+    def flow(self) -> Flow:
+        """Whose share it counts against while it is pending."""
+        return (self.submitter, self.priority)
 
     @property
     def held(self) -> bool:
@@ -100,6 +108,7 @@ def end_pending(tx: Transaction, job: Judged, failure: Failure, now: float, resu
         {"at_seq": job.seq, "new_failure": failure.value, "now": now, "expires": now + result_ttl},
     )
     tx.changes.moved(JobStatus.PENDING, JobStatus.FAILED)
+    tx.changes.pending(job.flow, -1)
     tx.changes.finished.append(job.id)
     if job.dedupe_key is not None and job.follows is None:
         _next_leader(tx, job.seq)
@@ -137,6 +146,7 @@ def _again(tx: Transaction, job: Judged, decision: Again, now: float) -> None:
         },
     )
     tx.changes.moved(job.status, JobStatus.PENDING)
+    tx.changes.pending(job.flow, 1)
     if run_at is None:
         tx.changes.claimable(job.class_key)
     else:
@@ -181,8 +191,9 @@ def _over(
 
 def _end_followers(tx: Transaction, leader: int, exit_code: int | None, now: float, expires: float) -> None:
     """Identical jobs that waited get the leader's success."""
-    for _, job_id in tx.rows(life.FOLLOWERS, {"leader": leader}):
+    for _, job_id, submitter, priority in tx.rows(life.FOLLOWERS, {"leader": leader}):
         tx.changes.moved(JobStatus.PENDING, JobStatus.COMPLETED)
+        tx.changes.pending((submitter, priority), -1)
         tx.changes.finished.append(job_id)
     tx.run(life.COPY_SUCCESS, {"leader": leader, "code": exit_code, "now": now, "expires": expires})
 

@@ -88,7 +88,7 @@ ASSIGN = compiled(
         claim_number=p("number"),
         deadline_at=p("now") + j.timeout + p("slack"),
     )
-    .returning(j.seq, j.id, j.interpreter, j.timeout, j.attempt, j.fence)
+    .returning(j.seq, j.id, j.interpreter, j.timeout, j.attempt, j.fence, j.class_key, j.rank, j.priority, j.submitter)
 )
 OPEN_ATTEMPTS = compiled(
     insert(attempts).from_select(
@@ -143,6 +143,8 @@ _COLUMNS_TO_JUDGE = (
     j.failure,
     j.deadline_at,
     j.follows,
+    j.submitter,
+    j.priority,
 )
 _judge = select(*_COLUMNS_TO_JUDGE)
 JUDGE_ONE = compiled(_judge.where(j.id == p("job_id")))
@@ -229,7 +231,9 @@ COUNT_FOR_NODE = compiled(
 
 # ---- identical jobs
 
-FOLLOWERS = compiled(select(j.seq, j.id).where(j.follows == p("leader"), PENDING).order_by(j.seq))
+FOLLOWERS = compiled(
+    select(j.seq, j.id, j.submitter, j.priority).where(j.follows == p("leader"), PENDING).order_by(j.seq)
+)
 COPY_SUCCESS = compiled(
     update(job_states)
     .where(j.follows == p("leader"), PENDING)

@@ -147,7 +147,7 @@ GRANT_TIME = compiled(
 TOTALS = compiled(select(j.status, func.count()).group_by(j.status))
 PENDING_CLASSES = compiled(select(j.class_key).where(j.status == word("pending"), j.run_at.is_(None)).distinct())
 PENDING_FLOWS = compiled(
-    select(j.submitter, j.priority, func.min(j.rank), func.max(j.rank))
+    select(j.class_key, j.submitter, j.priority, func.min(j.rank), func.max(j.rank), func.count())
     .where(j.status == word("pending"))
-    .group_by(j.submitter, j.priority)
+    .group_by(j.class_key, j.submitter, j.priority)
 )
