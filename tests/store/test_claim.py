@@ -84,6 +84,16 @@ async def test_capacity_counts_what_is_held(store: Store) -> None:
     assert len(more.jobs) == 1
 
 
+async def test_an_answer_does_not_grow_without_bound(store: Store, heard: Heard) -> None:
+    await register(store)
+    await submit(store, *(new_job(code="x" * (7 * 1024 * 1024)) for _ in range(4)))
+    assert len(await claim(store, max_jobs=10)) == 2
+    assert heard.changes[-1].drained == set()
+    assert len(await claim(store, max_jobs=10)) == 2
+    await submit(store, new_job("huge", code="x" * (20 * 1024 * 1024)), new_job("small"))
+    assert [job.id for job in await claim(store, max_jobs=10)] == ["huge"]
+
+
 async def test_no_job_goes_to_two_nodes(store: Store) -> None:
     for number in range(16):
         await register(store, f"node-{number}")

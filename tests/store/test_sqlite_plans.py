@@ -52,6 +52,7 @@ EXPECTED = {
 BY_ROW = {
     "claim: assign": life.ASSIGN,
     "claim: inputs": life.INPUTS,
+    "claim: input sizes": life.INPUT_SIZES,
     "claim: open attempts": life.OPEN_ATTEMPTS,
     "end": life.END_HELD,
     "requeue": life.REQUEUE,

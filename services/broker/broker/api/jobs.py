@@ -117,7 +117,9 @@ async def list_jobs(
     queries = broker_of(request).queries
     wanted = JobFilter(status, submitter, (name, value) if label else None, cursor, limit)
     jobs, following = await queries.list_jobs(wanted)
-    return Json({"jobs": [job_json(job, queries.waiting_for(job)) for job in jobs], "next_cursor": following})
+    profiles = queries.live_profiles()
+    shown = [job_json(job, queries.waiting_for(job, profiles)) for job in jobs]
+    return Json({"jobs": shown, "next_cursor": following})
 
 
 @router.get("/jobs/{job_id}", response_model=JobWithAttemptsAnswer, responses=errors(404, 410, 422, 503))

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from broker.clock import Clock, iso
-from broker.domain.placement import JobClass, waiting_for
+from broker.domain.placement import JobClass, NodeProfile, waiting_for
 from broker.domain.words import Failure, JobStatus
 from broker.errors import GoneError, InvalidFieldError, NotFoundError
 from broker.service.sessions import NodeSession, SessionBook
@@ -82,7 +82,11 @@ class Queries:
         """Whether the node's lease holds."""
         return session.alive(self._clock.now())
 
-    def waiting_for(self, job: Job) -> str | None:
+    def live_profiles(self) -> list[NodeProfile]:
+        """What the live nodes that may claim offer; ask once for many jobs."""
+        return [group.profile for group in self._book.claiming_groups(self._clock.now())]
+
+    def waiting_for(self, job: Job, profiles: Sequence[NodeProfile] | None = None) -> str | None:
         """Why a pending job waits, in words; None when it does not."""
         if job.status is not JobStatus.PENDING:
             return None
@@ -91,8 +95,8 @@ class Queries:
                 return "an identical job to end"
             what = "another try after a backoff" if job.attempt else "its start time"
             return f"{what}, at {iso(job.run_at)}"
-        groups = self._book.claiming_groups(self._clock.now())
-        return waiting_for(JobClass.from_key(job.class_key), (group.profile for group in groups)) or "a free slot"
+        offered = self.live_profiles() if profiles is None else profiles
+        return waiting_for(JobClass.from_key(job.class_key), offered) or "a free slot"
 
     async def _look(
         self, job_id: str, read: Callable[[str], Awaitable[Found | None]], job_of: Callable[[Found], Job], wait: float

@@ -16,7 +16,8 @@ from broker.store.transaction import Row
 
 __all__ = ["Reader"]
 
-_JOB_WIDTH = len(reads.JOB_COLUMNS)
+_JOB_NAMES = tuple(column.name for column in reads.JOB_COLUMNS)
+_JOB_WIDTH = len(_JOB_NAMES)
 
 
 class Reader:
@@ -94,59 +95,16 @@ class Reader:
 
 
 def _job(row: Row) -> Job:
-    (
-        job_id,
-        status,
-        interpreter,
-        class_key,
-        priority,
-        timeout,
-        max_retries,
-        submitter,
-        labels,
-        node_id,
-        attempt,
-        losses,
-        fence,
-        created_at,
-        started_at,
-        completed_at,
-        expires_at,
-        run_at,
-        give_up_at,
-        cancel_requested_at,
-        follows,
-        result_of,
-        failure,
-        exit_code,
-        _seq,
-    ) = row
-    return Job(
-        id=job_id,
-        status=JobStatus(status),
-        interpreter=interpreter,
-        class_key=class_key,
-        priority=priority,
-        timeout=timeout,
-        max_retries=max_retries,
-        submitter=submitter,
-        labels=json.loads(labels) if labels else {},
-        node_id=node_id,
-        attempt=attempt,
-        losses=losses,
-        fence=fence,
-        created_at=created_at,
-        started_at=started_at,
-        completed_at=completed_at,
-        expires_at=expires_at,
-        run_at=run_at,
-        give_up_at=give_up_at,
-        cancel_requested=cancel_requested_at is not None,
-        follows=follows is not None,
-        cached=result_of is not None,
-        failure=Failure(failure) if failure else None,
-        exit_code=exit_code,
-    )
+    values = dict(zip(_JOB_NAMES, row, strict=True))
+    del values["seq"]
+    failure, labels = values["failure"], values["labels"]
+    values["status"] = JobStatus(values["status"])
+    values["failure"] = Failure(failure) if failure else None
+    values["labels"] = json.loads(labels) if labels else {}
+    values["follows"] = values["follows"] is not None
+    values["cached"] = values.pop("result_of") is not None
+    values["cancel_requested"] = values.pop("cancel_requested_at") is not None
+    return Job(**values)
 
 
 def _attempt(row: Row) -> Attempt:

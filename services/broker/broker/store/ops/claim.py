@@ -8,6 +8,9 @@ from broker.store.transaction import Row, Transaction, id_list
 
 __all__ = ["claim"]
 
+ANSWER_CHARS = 16 * 1024 * 1024
+"""Code and files in one answer, unless a single job has more."""
+
 
 def claim(tx: Transaction, request: ClaimRequest, now: float, *, promote_first: bool) -> ClaimGrant:
     """Give the node the first jobs of the classes that it can run, up to its wish and its capacity.
@@ -41,12 +44,25 @@ def _choose(tx: Transaction, class_keys: tuple[str, ...], wanted: int) -> list[i
         found[class_key] = len(rows)
         heads += [(rank, place, seq, class_key) for seq, rank in rows]
     heads.sort()
-    taken = heads[:wanted]
+    taken = heads[: _fitting(tx, [seq for _, _, seq, _ in heads[:wanted]])]
     left = dict(found)
     for _, _, _, class_key in taken:
         left[class_key] -= 1
     tx.changes.drained.update(key for key, count in left.items() if count == 0 and found[key] < wanted)
     return [seq for _, _, seq, _ in taken]
+
+
+def _fitting(tx: Transaction, seqs: list[int]) -> int:
+    """How many of the first jobs fit one answer; always one."""
+    if len(seqs) < 2:
+        return len(seqs)
+    sizes: dict[int, int] = dict(tx.rows(life.INPUT_SIZES, {"seqs": id_list(seqs)}))
+    total = 0
+    for count, seq in enumerate(seqs):
+        total += sizes[seq]
+        if count and total > ANSWER_CHARS:
+            return count
+    return len(seqs)
 
 
 def _assign(tx: Transaction, request: ClaimRequest, seqs: list[int], now: float) -> tuple[ClaimedJob, ...]:

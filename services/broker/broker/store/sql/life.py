@@ -101,6 +101,11 @@ OPEN_ATTEMPTS = compiled(
 INPUTS = compiled(
     select(job_inputs.c.seq, job_inputs.c.code, job_inputs.c.spec).where(job_inputs.c.seq.in_(each("seqs")))
 )
+INPUT_SIZES = compiled(
+    select(
+        job_inputs.c.seq, func.length(job_inputs.c.code) + func.length(func.coalesce(job_inputs.c.spec, word("")))
+    ).where(job_inputs.c.seq.in_(each("seqs")))
+)
 GRANTED_BEFORE = compiled(
     # What the same claim number got; the index on the node keeps this to what the node holds.
     select(j.seq, j.id, j.interpreter, j.timeout, j.attempt, j.fence).where(
