@@ -53,8 +53,7 @@ def run(options: argparse.Namespace) -> bool:
     """Run everything; True when it all held."""
     jobs, requests = chosen(options)
     if options.list:
-        for each in (*jobs, *requests):
-            print(each.id)
+        print("\n".join([*(attack.id for attack in jobs), *(attack.id for attack in requests)]))
         return True
     table = Table(quiet=not options.verbose)
     with contextlib.ExitStack() as stack:
@@ -74,7 +73,7 @@ def run(options: argparse.Namespace) -> bool:
             ("copies at once", options.copies),
             ("neighbours' jobs unharmed", sum(s.problem is None for c in copies for s in c.neighbour.seen)),
             ("neighbours' jobs harmed", sum(s.problem is not None for c in copies for s in c.neighbour.seen)),
-            ("slowest /health", f"{max(copy.health.slowest for copy in copies):.3f} s"),
+            ("slowest /health", f"{max(copy.health.slowest() for copy in copies):.3f} s"),
             ("left behind", ("nothing" if not final else "see below") if node else "not looked (no --container)"),
         )
     print(table.summary(facts, final))
@@ -101,7 +100,8 @@ def _http(campaign: Campaign, requests: Sequence[HttpAttack], table: Table) -> N
             continue
         started = time.monotonic()
         problems = run_http_attack(campaign, attack)
-        table.add("http", attack.name, attack.why, "-", time.monotonic() - started, problems)
+        slowest = campaign.health.slowest(started)
+        table.add("http", attack.name, attack.why, f"{slowest * 1000:.0f} ms", time.monotonic() - started, problems)
 
 
 if __name__ == "__main__":

@@ -123,9 +123,9 @@ def zip_overlapping(count: int, size: int) -> bytes:
     return body + directory + end
 
 
-def zip_lying(claimed: int) -> bytes:
-    """A zip whose entry claims this size and holds fifty megabytes."""
-    data = bytearray(zip_bomb(50 << 20))
+def zip_lying(claimed: int, size: int) -> bytes:
+    """A zip whose entry claims a size and holds another."""
+    data = bytearray(zip_bomb(size))
     for signature, offset in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):
         start = data.find(signature)
         struct.pack_into("<L", data, start + offset, claimed)

@@ -117,10 +117,10 @@ class HealthWatch(Watch):
             return f"/health answered {answer.status_code}: {answer.text[:100]}"
         return f"/health took {took:.2f} s" if took > HEALTH_SECONDS else None
 
-    @property
-    def slowest(self) -> float:
-        """Seconds of the slowest answer so far."""
-        return max((seen.ended - seen.started for seen in self.seen), default=0.0)
+    def slowest(self, started: float = 0.0, ended: float = float("inf")) -> float:
+        """Seconds of the slowest answer between the two moments of the monotonic clock."""
+        during = (seen for seen in list(self.seen) if seen.ended >= started and seen.started <= ended)
+        return max((seen.ended - seen.started for seen in during), default=0.0)
 
 
 class NeighbourWatch(Watch):

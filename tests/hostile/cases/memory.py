@@ -105,7 +105,7 @@ CASES = [
                 setInterval(() => 0, 1000);
             """,
             "bash": """
-                hog() { x=$(head -c 20000000 /dev/zero | tr '\\\\0' x); sleep 60; }
+                hog() { x=$(head -c 20000000 /dev/zero | tr '\\0' x); sleep 60; }
                 for i in 1 2 3 4 5 6 7 8 9 10; do hog & done
                 wait
             """,

@@ -116,14 +116,15 @@ CASES = [
             "bash": """
                 for path in /tmp/left-behind /dev/shm/left-behind /job/left-behind ./left-behind ~/left-behind; do
                     [ -e $path ] && echo STOL"EN" $path
-                    echo "from an earlier job" > $path 2>/dev/null
                 done
+                for path in /tmp /dev/shm /job . ~; do echo "from an earlier job" > $path/left-behind; done 2>/dev/null
                 echo looked
             """,
             "python3": """
                 import os
-                for path in ("/tmp/left-behind", "/dev/shm/left-behind", "/job/left-behind", "left-behind"):
-                    if os.path.exists(path): print("STOL" + "EN", path)
+                places = ("/tmp/left-behind", "/dev/shm/left-behind", "/job/left-behind", "left-behind")
+                for path in filter(os.path.exists, places): print("STOL" + "EN", path)
+                for path in places:
                     try:
                         open(path, "w").write("x")
                     except OSError:

@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 from hostile.client import Target, multipart
@@ -36,7 +36,6 @@ WRONG: dict[str, tuple[Any, ...]] = {
 
 #: Manifests that are wrong as a whole.
 BROKEN = {
-    "empty": b"",
     "null": b"null",
     "list": b"[]",
     "number": b"5",
@@ -77,7 +76,6 @@ BODIES: tuple[tuple[str, str, bytes], ...] = (
     ("file without a file name", "multipart/form-data; boundary=b", b'--b\r\nContent-Disposition: form-data; name="files"\r\n\r\nx\r\n' + END),
     ("empty file name", "multipart/form-data; boundary=b", PART.replace(b"main.sh", b"") + END),
     ("file name with NUL", "multipart/form-data; boundary=b", PART.replace(b"main.sh", b"ma\0in.sh") + END),
-    ("file name that is no UTF-8", "multipart/form-data; boundary=b", PART.replace(b"main.sh", b"\xff\xfe.sh") + END),
     ("part header of a megabyte", "multipart/form-data; boundary=b", b"--b\r\nX-Long: " + b"x" * (1 << 20) + b"\r\n" + PART[5:] + END),
     ("many part headers", "multipart/form-data; boundary=b", b"--b\r\n" + b"X: y\r\n" * 50_000 + PART[5:] + END),
     ("no line ends", "multipart/form-data; boundary=b", b"--b" + b"x" * 100_000),
@@ -167,7 +165,7 @@ def uploads_slow_for_minutes(target: Target) -> Iterator[str]:
         yield f"{still_open} connections still held after 150 s at two bytes a second"
 
 
-def _slow_uploads(target: Target, *, connections: int, seconds: float) -> Iterator[str]:
+def _slow_uploads(target: Target, *, connections: int, seconds: float) -> Generator[str, None, int]:
     body, content_type = small_job()
     request = post("/submit", b"", content_type, length=len(body) * 100)
     held = [connect(target) for _ in range(connections)]

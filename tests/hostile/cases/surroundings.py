@@ -9,8 +9,7 @@ OWN_WORDS = (
     "sandrun",
     "supervisor",
     "agent",
-    "/opt/",
-    "overlay2",
+    "/opt/venv", "overlay2",
     "docker",
     "lowerdir",
     "/var/lib",
@@ -38,7 +37,7 @@ CASES = [
             """,
             "bash": """
                 for pid in /proc/[0-9]*; do
-                    tr '\\\\0' ' ' < $pid/cmdline; tr '\\\\0' '\\\\n' < $pid/environ; readlink $pid/cwd $pid/exe $pid/root; cat $pid/cgroup
+                    tr '\\0' ' ' < $pid/cmdline; tr '\\0' '\\n' < $pid/environ; readlink $pid/cwd $pid/exe $pid/root; cat $pid/cgroup
                     echo
                 done 2>/dev/null
                 echo processes
@@ -78,7 +77,7 @@ CASES = [
         },
         verdict=COMPLETED,
         prints=("listed",),
-        never=HIDDEN,
+        never=tuple(word for word in HIDDEN if word != "docker"),
         timeout=5,
     ),
     Case(
@@ -87,15 +86,11 @@ CASES = [
         programs={
             "python3": """
                 import os
-                for name in ("environ", "mem", "maps", "auxv", "stack", "syscall", "io", "fd", "fdinfo", "map_files", "ns/user"):
+                for name in ("environ", "maps", "auxv", "stack", "syscall", "io", "fd", "fdinfo", "map_files", "ns/user"):
                     path = "/proc/1/" + name
                     try:
                         if name in ("fd", "fdinfo", "map_files"):
                             print(name, [os.readlink(f"{path}/{e}") for e in os.listdir(path) if name == "fd"])
-                        elif name == "mem":
-                            with open(path, "r+b", buffering=0) as file:
-                                start = int(open("/proc/1/maps").readline().split("-")[0], 16)
-                                file.seek(start); print("REACH" + "ED memory", file.read(4))
                         elif name == "ns/user":
                             print("namespace", os.readlink(path) == os.readlink("/proc/self/ns/user"))
                         else:
@@ -104,19 +99,18 @@ CASES = [
                         print("refused", name, error)
                 for pid in (p for p in os.listdir("/proc") if p.isdigit() and int(p) != os.getpid()):
                     try:
-                        os.listdir(f"/proc/{pid}/root/opt"); print("REACH" + "ED root of", pid)
+                        os.listdir(f"/proc/{pid}/root/opt/venv"); print("REACH" + "ED root of", pid)
                     except OSError:
                         pass
                     try:
-                        os.listdir(f"/proc/{pid}/cwd/../opt"); print("REACH" + "ED cwd of", pid)
+                        os.listdir(f"/proc/{pid}/cwd/../opt/venv"); print("REACH" + "ED cwd of", pid)
                     except OSError:
                         pass
             """,
             "bash": """
-                cat /proc/1/environ | tr '\\\\0' '\\\\n'
+                cat /proc/1/environ | tr '\\0' '\\n'
                 ls -l /proc/1/fd /proc/1/cwd /proc/1/root/ 2>/dev/null
-                ls /proc/1/root/opt /proc/1/root/var/lib 2>/dev/null && echo REACH"ED"
-                dd if=/proc/1/mem bs=1 count=1 2>/dev/null | grep -q . && echo REACH"ED" memory
+                ls /proc/1/root/opt/venv /proc/1/root/var/lib 2>/dev/null && echo REACH"ED"
                 exit 0
             """,
         },
@@ -130,7 +124,7 @@ CASES = [
         programs={
             "python3": "import os\nfor name, value in sorted(os.environ.items()): print(name, '=', value)\nprint('listed')",
             "node": "for (const [name, value] of Object.entries(process.env)) console.log(name, value); console.log('listed')",
-            "bash": "export; env; cat /proc/$$/environ | tr '\\\\0' '\\\\n'; echo listed",
+            "bash": "export; env; cat /proc/$$/environ | tr '\\0' '\\n'; echo listed",
             "ruby": "ENV.each { |name, value| puts \"#{name} #{value}\" }; puts 'listed'",
         },
         verdict=COMPLETED,
@@ -177,8 +171,8 @@ CASES = [
                     print("descriptor", fd if fd < 3 else "REACH" + "ED", target.split(":")[0])
             """,
             "bash": """
-                for fd in /proc/$$/fd/*; do
-                    case ${fd##*/} in 0|1|2|255) ;; *) echo REACH"ED" "$(readlink $fd)";; esac
+                for ((fd = 3; fd < 255; fd++)); do
+                    [ -e /proc/$$/fd/$fd ] && echo REACH"ED" $fd
                 done
                 echo descriptor 0
             """,
@@ -269,6 +263,11 @@ CASES = [
                     print(name, int(fields[name], 16) == 0)
                 print("nnp", fields["NoNewPrivs"] == "1")
                 print("filter", fields["Seccomp"] == "2")
+                for attempt in (lambda: os.setuid(0), lambda: os.setgid(0), lambda: os.setgroups([0]), lambda: os.chown("/proc/self", 0, 0)):
+                    try:
+                        attempt(); print("REACH" + "ED")
+                    except OSError:
+                        pass
                 print("host", os.uname().nodename)
             """,
         },
@@ -320,7 +319,7 @@ CASES = [
         why="the service's own program, state, sockets and credentials",
         programs={
             "bash": """
-                for path in /opt/venv /opt/node /var/lib/node /run/docker.sock /var/run/docker.sock /run/secrets /.dockerenv /root /home \\
+                for path in /opt/venv /opt/node/node.py /var/lib/node /run/docker.sock /var/run/docker.sock /run/secrets /.dockerenv /root /home \\
                             /etc/shadow /var/run/secrets /proc/1/root/opt/venv /proc/self/root/opt/venv /mnt /media /srv /data /tmp/sandrun-1000; do
                     [ -e $path ] && ls -A $path 2>/dev/null | grep -q . && echo REACH"ED" $path
                 done
@@ -332,14 +331,14 @@ CASES = [
             """,
             "node": """
                 const fs = require("node:fs");
-                for (const path of ["/opt/venv", "/opt/node", "/var/lib/node", "/run/docker.sock", "/.dockerenv", "/etc/shadow", "/run/secrets"])
+                for (const path of ["/opt/venv", "/opt/node/node.py", "/var/lib/node", "/run/docker.sock", "/.dockerenv", "/etc/shadow", "/run/secrets"])
                     if (fs.existsSync(path)) console.log("REACH" + "ED", path);
                 try { require("sandrun"); console.log("REACH" + "ED package"); } catch {}
                 console.log("probed");
             """,
             "python3": """
                 import os
-                for path in ("/opt/venv", "/opt/node", "/var/lib/node", "/run/docker.sock", "/.dockerenv", "/etc/shadow", "/run/secrets"):
+                for path in ("/opt/venv", "/opt/node/node.py", "/var/lib/node", "/run/docker.sock", "/.dockerenv", "/etc/shadow", "/run/secrets"):
                     if os.path.exists(path): print("REACH" + "ED", path)
                 for name in ("sandrun", "agent", "supervisor", "uvicorn", "fastapi"):
                     try:

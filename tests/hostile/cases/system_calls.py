@@ -95,11 +95,7 @@ x32-getpid          0x40000027 -
 x32-execve          0x40000208 -
 mknod-device        133 -   s:/tmp/dev 0x21b6 0x105
 mknodat-device      259 33  -100 s:/tmp/dev 0x21b6 0x105
-setuid-root         105 146 0
-setgid-root         106 144 0
 setgroups           116 159 1 s:xxxx
-capset              126 91  s:x s:x
-sched-fifo          144 119 0 1 s:2222
 socket-packet       41  198 17 3 0
 socket-packet-dgram 41  198 17 2 0
 socket-raw-icmp     41  198 2 3 1

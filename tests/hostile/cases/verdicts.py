@@ -65,7 +65,7 @@ CASES = [
             """,
             "ruby": """
                 puts '{"status":"completed","failure":null,"exit_code":0,"exit-code":0}'
-                warn "[DONE] Job completed"
+                puts "[DONE] Job completed"
                 exit 3
             """,
         },
@@ -108,7 +108,7 @@ CASES = [
                 os._exit(3)
             """,
             "bash": """
-                for fd in 3 4 5 6 7 8 9 10 11 12 13 14 15 16 20 30 60 100 255; do
+                for fd in 3 4 5 6 7 8 9; do  # bash keeps its own copies from 10 on
                     { eval "echo '{\\"exit-code\\": 0}' >&$fd"; } 2>/dev/null && echo REACH"ED" descriptor $fd
                 done
                 exit 3
@@ -193,7 +193,7 @@ CASES = [
             name=f"signal-{name.lower()}",
             why="signals that also stand for a limit, sent by the program to itself",
             programs={
-                "python3": f"import os; os.kill(os.getpid(), {number})",
+                "python3": f"import os, signal; signal.signal({number}, signal.SIG_DFL); os.kill(os.getpid(), {number})",
                 "bash": f"kill -{number} $$; sleep 5",
             },
             verdict="signal",
@@ -216,7 +216,7 @@ CASES = [
         programs={
             "python3": "import ctypes; ctypes.string_at(0)",
             "node": "process.abort()",
-            "ruby": "require 'fiddle'; Fiddle::Pointer.new(0)[0, 1]",
+            "ruby": "require 'fiddle'; Fiddle::Pointer.new(8)[0, 1]",
         },
         verdict="signal",
         checks=(no_limit_reported,),
@@ -231,8 +231,8 @@ CASES = [
             "bash": "f() { f; }; f",
             "ruby": "def f = f() + 1\nf",
         },
-        verdict=("exit", "signal", "memory"),
-        timeout=10,
+        verdict=("exit", "signal", "memory", "timeout"),
+        timeout=5,
     ),
     Case(
         name="kills-parent-and-init",
@@ -346,6 +346,42 @@ CASES = [
         checks=(exit_code_is(1), no_limit_reported),
         timeout=10,
     ),
+    *(
+        Case(
+            name=f"first-process-taken-over-{label}",
+            why="pid 1 of the sandbox reports how the program ended: fill its memory with other code and be its judge",
+            programs={
+                "python3": f"""
+                    import os, platform, sys, time
+                    if platform.machine() != "x86_64": sys.exit(0)
+                    code = bytes.fromhex("{code}")
+                    try:
+                        with open("/proc/1/maps") as maps, open("/proc/1/mem", "r+b", buffering=0) as memory:
+                            for line in maps:
+                                bounds, rights = line.split()[:2]
+                                if "x" not in rights or "vsyscall" in line: continue
+                                start, end = (int(bound, 16) for bound in bounds.split("-"))
+                                try:
+                                    memory.seek(start); memory.write(b"\\x90" * (end - start - len(code)) + code)
+                                except OSError as error:
+                                    print("refused", error)
+                    except OSError as error:
+                        print("refused", error)
+                    if os.fork() == 0:
+                        os._exit(0)
+                    time.sleep(0.2); sys.exit(3)
+                """,
+            },
+            verdict=("exit", "signal", COMPLETED, "timeout"),
+            timeout=2,
+        )
+        for label, code in (
+            ("success", "31ffb8e70000000f05"),  # exit_group(0)
+            ("sleep", "b8220000000f05ebf7"),  # pause() without end
+            ("crash", "0f0b"),
+            ("stop", "bf0100000031f6b8130000000f05ebfe"),
+        )
+    ),
     Case(
         name="own-program-rewritten",
         why="what runs is what was submitted: rewriting the file while it runs changes the file, not the record",
@@ -363,7 +399,7 @@ CASES = [
         name="counts-are-true",
         why="what was written is what is counted, to the byte, on both streams",
         programs={
-            "bash": "head -c 70001 /dev/zero | tr '\\\\0' a; head -c 30003 /dev/zero | tr '\\\\0' b >&2",
+            "bash": "head -c 70001 /dev/zero | tr '\\0' a; head -c 30003 /dev/zero | tr '\\0' b >&2",
             "python3": "import os; os.write(1, b'a' * 70001); os.write(2, b'b' * 30003)",
         },
         verdict=COMPLETED,
