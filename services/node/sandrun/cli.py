@@ -14,6 +14,7 @@ import uvicorn
 
 from sandrun import __version__
 from sandrun.api.app import create_app
+from sandrun.api.protocol import server_config
 from sandrun.directories import DirectoryError, private_directory
 from sandrun.identity import Identity, KeyFileError, generate_key
 from sandrun.platform import detect_platform
@@ -25,9 +26,6 @@ from sandrun.settings import Settings, SettingsError
 __all__ = ["main"]
 
 log = logging.getLogger("sandrun")
-
-KEEP_ALIVE_SECONDS = 75
-SHUTDOWN_SECONDS = 15
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,20 +53,7 @@ def _serve(settings: Settings) -> int:
     if platform.report.refusal is not None:
         log.error("%s\n%s", platform.report.refusal, platform.report.table())
     service = Service(settings, platform, identity, directory)
-    config = uvicorn.Config(
-        create_app(service),
-        host=settings.host,
-        port=settings.port,
-        loop="asyncio",  # uvloop starts processes by fork, which costs more the bigger the service is
-        ws="websockets-sansio",
-        ws_max_size=64 * 1024,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-        access_log=False,
-        log_level="info",
-        server_header=False,
-    )
-    uvicorn.Server(config).run()
+    uvicorn.Server(server_config(create_app(service), settings.host, settings.port)).run()
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import socket
 import tarfile
 import threading
 import time
@@ -20,6 +21,7 @@ import uvicorn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from websockets.sync.client import ClientConnection, connect
 
+from sandrun.api import protocol, uploads
 from sandrun.api.app import create_app
 from sandrun.identity import Identity, generate_key, signed_text
 from sandrun.sandbox.launcher import ProgramEnd
@@ -66,10 +68,7 @@ def a_node(
 ) -> Iterator[Node]:
     launcher = launcher or FakeLauncher()
     service = Service(settings, a_platform(launcher, **platform), identity, directory)
-    config = uvicorn.Config(
-        create_app(service), host="127.0.0.1", port=0, loop="asyncio", log_level="warning", ws="websockets-sansio"
-    )
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(protocol.server_config(create_app(service), "127.0.0.1", 0))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     deadline = time.monotonic() + SECONDS
@@ -287,6 +286,32 @@ class TestBadRequests:
             assert answer.status_code == 413
             assert "at most 1000 bytes" in answer.json()["error"]
             assert node.client.get("/health").status_code == 200
+
+    def test_uploads_that_never_end(self, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(uploads, "UPLOAD_SECONDS", 0.2)
+        released = threading.Event()
+
+        def stalling() -> Iterator[bytes]:
+            yield b'--b\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n'
+            released.wait(SECONDS)
+            yield b"late"
+
+        timer = threading.Timer(0.5, released.set)
+        timer.start()
+        kind = {"Content-Type": "multipart/form-data; boundary=b"}
+        answer = node.client.post("/submit", content=stalling(), headers=kind)
+        assert answer.status_code == 408
+        assert node.client.get("/health").status_code == 200
+
+    def test_headers_that_never_end(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(protocol, "HEADERS_SECONDS", 0.2)
+        with a_node(tmp_path) as node:
+            address = ("127.0.0.1", node.client.base_url.port or 0)
+            for sent in (b"", b"GET / HTTP/1.1\r\nHost: x\r\n", b"GET /health HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP"):
+                with socket.create_connection(address, timeout=SECONDS) as slow:
+                    slow.sendall(sent)
+                    while slow.recv(4096):
+                        pass  # until the service closes
 
     def test_unknown_jobs_calls_and_methods(self, node: Node) -> None:
         for path in ("/status/x", "/logs/x", "/outputs/x", "/download/x", "/download/x/y"):

@@ -44,6 +44,7 @@ DOWNLOAD_ONE: dict[int | str, dict[str, Any]] = {
 
 SUBMIT_ANSWERS: dict[int | str, dict[str, Any]] = {
     400: answer("The upload or the manifest cannot be accepted."),
+    408: answer("The upload took too long."),
     413: answer("The upload is too large."),
     429: answer("This client's rate limit is used up; see Retry-After."),
     503: answer("The queue is full, or this node runs no jobs; see Retry-After."),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -17,6 +19,9 @@ __all__ = ["MANIFEST_BYTES", "read_submission"]
 MANIFEST_BYTES = 32 * 1024 * 1024
 MOST_PARTS = 1000
 
+#: For the whole body. 64 MiB in it are 9 Mbit/s; a slow sender holds a connection and its spooled bytes no longer.
+UPLOAD_SECONDS = 60.0
+
 
 async def read_submission(request: Request, most_bytes: int) -> tuple[list[UploadedPart], str | None]:
     """The `files` parts and the `manifest`, or an ApiError that says what is wrong with the request."""
@@ -25,7 +30,11 @@ async def read_submission(request: Request, most_bytes: int) -> tuple[list[Uploa
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > most_bytes:
         raise _too_large(most_bytes)
-    form = await _parse(_bounded(request, most_bytes))
+    try:
+        async with asyncio.timeout(UPLOAD_SECONDS):
+            form = await _parse(_bounded(request, most_bytes))
+    except TimeoutError:
+        raise ApiError(408, f"the upload took more than {UPLOAD_SECONDS:g} s", Connection="close") from None
     try:
         return await _parts(form)
     finally:

@@ -150,6 +150,8 @@ class BwrapLauncher:
             arguments += ["--hostname", HOSTNAME]
         for name, value in spec.env.items():
             arguments += ["--setenv", name, value]
+        for directory in self._config.rootfs.directories:  # or bubblewrap makes them for itself alone
+            arguments += ["--perms", "0755", "--dir", directory]
         for mount in self._config.rootfs.mounts:
             arguments += ["--ro-bind", mount.source, mount.target]
         for content, name in self._config.rootfs.links:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 __all__ = ["GID", "HOSTNAME", "JOB_DIR", "SHM_DIR", "TMP_DIR", "UID", "USER", "ReadOnlyMount", "RootFs", "prepare"]
 
@@ -50,7 +50,8 @@ class RootFs:
     """The read-only part of every sandbox, the same for all jobs."""
 
     mounts: tuple[ReadOnlyMount, ...]
-    links: tuple[tuple[str, str], ...] = field(default=())  #: (content, name) of symbolic links in /
+    links: tuple[tuple[str, str], ...] = field(default=())  #: (content, name) of symbolic links
+    directories: tuple[str, ...] = field(default=())  #: in which the mounts lie, outermost first
 
 
 def prepare(directory: Path, extra: tuple[ReadOnlyMount, ...] = ()) -> RootFs:
@@ -71,7 +72,10 @@ def prepare(directory: Path, extra: tuple[ReadOnlyMount, ...] = ()) -> RootFs:
             links.append((str(path.readlink()).removeprefix("/"), f"/{name}"))
         elif path.is_dir():
             mounts.append(ReadOnlyMount(str(path), str(path)))
-    return RootFs(tuple(mounts), tuple(links))
+    parents = {
+        str(parent) for mount in mounts for parent in PurePosixPath(mount.target).parents if len(parent.parts) > 1
+    }
+    return RootFs(tuple(mounts), tuple(links), tuple(sorted(parents)))
 
 
 def _usr_mounts() -> tuple[list[ReadOnlyMount], list[tuple[str, str]]]:
