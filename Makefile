@@ -1,6 +1,6 @@
 # `make` prints what there is. Every target is one line that CI could run too.
 .DEFAULT_GOAL := help
-.PHONY: help up stop down status logs images test unit integration check fix venv lock bench clean
+.PHONY: help up stop down status logs images test unit integration check fix venv lock abuse bench doctor clean
 SHELL := /bin/bash
 
 NODES ?= 3
@@ -42,6 +42,16 @@ unit: venv ## Tests that need no Docker
 
 integration: venv images ## Tests on the real images (needs Docker)
 	$(PYTEST) -m docker
+
+abuse: venv ## Attack a running deployment and print a report: make abuse URL=http://127.0.0.1:8000
+	PYTHONPATH=tests .venv/bin/python -m hostile $(or $(URL),http://127.0.0.1:8000)
+
+bench: venv images ## Measure; ARGS="--help" says what
+	.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement bench/requirements.txt
+	.venv/bin/python -m bench $(ARGS)
+
+doctor: ## Prove every layer of the sandbox on this host, in a node container
+	@docker compose run --rm --no-deps --entrypoint sandrun node doctor
 
 ##@ Develop it
 venv: .venv/.complete ## Make .venv from the locked requirements

@@ -42,7 +42,7 @@ def test_killed_node_loses_no_job_and_doubles_none() -> None:
             if placed[job_id] == victim:
                 assert attempts[0]["node_id"] == victim
                 assert result["node_id"] != victim
-                assert [attempt["number"] for attempt in attempts] == [1, 2]
+                assert [attempt["attempt"] for attempt in attempts] == [1, 2]
                 assert attempts[0]["outcome"] == "node_lost"
             else:
                 assert len(attempts) == 1

@@ -91,7 +91,8 @@ class Bundle:
             wait_until(self._is_healthy, seconds=30, what=f"broker answers: {self.logs(self.broker)}")
             for _ in range(self._node_count):
                 self.start_node()
-            self.wait_for_nodes(self._node_count)
+            if self._node_count:
+                self.wait_for_nodes(self._node_count)
         except BaseException:
             self.close()
             raise
