@@ -48,7 +48,7 @@ abuse: venv ## Attack a running deployment and print a report: make abuse URL=ht
 
 bench: venv images ## Measure; ARGS="--help" says what
 	.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement bench/requirements.txt
-	.venv/bin/python -m bench $(ARGS)
+	PYTHONPATH=.:tests:$(PYTHONPATH) .venv/bin/python -m bench $(ARGS)
 
 doctor: ## Prove every layer of the sandbox on this host, in a node container
 	@docker compose run --rm --no-deps --entrypoint sandrun node doctor
