@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from chaos.actors import Actor, Client
+from chaos.forked import ForkedBroker
 from chaos.node import SimNode
 from support.auditor import Auditor
-from support.broker_process import BrokerProcess
+from support.broker_process import BrokerProcess, Process
 from support.history import History
 from support.records import Records
 
@@ -32,11 +32,10 @@ class FaultyBroker(BrokerProcess):
 
     def __init__(self, directory: Path, environment: Mapping[str, str] | None = None) -> None:
         self._control = directory / "control"
-        super().__init__(
-            directory,
-            QUICK | dict(environment or {}) | {"CHAOS_CONTROL": str(self._control)},
-            command=(sys.executable, "-m", "chaos.faulty_broker"),
-        )
+        super().__init__(directory, QUICK | dict(environment or {}) | {"CHAOS_CONTROL": str(self._control)})
+
+    def _launch(self, environment: dict[str, str]) -> Process:
+        return ForkedBroker(environment, self.directory, self.log)
 
     async def arm(self, point: str, action: str = "kill", *, count: int = 1) -> None:
         """At the `count`-th pass of `point`: `kill` or `hold`."""
@@ -68,7 +67,8 @@ class FaultyBroker(BrokerProcess):
         reader, writer = await asyncio.open_unix_connection(self._control)
         try:
             writer.write(json.dumps(order).encode() + b"\n")
-            answer: dict[str, Any] = json.loads(await asyncio.wait_for(reader.readline(), 70))
+            line = await asyncio.wait_for(reader.readline(), 70)
+            answer: dict[str, Any] = json.loads(line or b"{}")  # nothing: it was killed before it could say so
             return answer
         finally:
             writer.close()

@@ -54,7 +54,7 @@ async def test_one_job_wakes_one_of_five_hundred_waiting_claims(scenario: Make) 
     async with scenario(NODE_TIMEOUT="60") as s:
         nodes = [s.node(f"node-{n}") for n in range(FLEET)]
         await _in_parallel([node.register() for node in nodes])
-        claims = [asyncio.create_task(node.claim_call(wait=6, seconds=15)) for node in nodes]
+        claims = [asyncio.create_task(node.claim_call(wait=3, seconds=15)) for node in nodes]
         await _waiting(s, claims)
         job = await s.client().submit("ok")
         first = await _first_grant(claims)

@@ -1,6 +1,6 @@
 """Everything at once: a working fleet and its clients while the broker is killed, paused and starved at random.
 
-CHAOS_SOAK_SECONDS (15) makes it longer by hand, CHAOS_SOAK_SEED repeats a run's choices.
+CHAOS_SOAK_SECONDS (8) makes it longer by hand, CHAOS_SOAK_SEED repeats a run's choices.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from chaos.rig import Scenario
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(0)]
 Make = Callable[..., Scenario]
-SECONDS = float(os.environ.get("CHAOS_SOAK_SECONDS", "15"))
+SECONDS = float(os.environ.get("CHAOS_SOAK_SECONDS", "8"))
 SEED = int(os.environ.get("CHAOS_SOAK_SEED", "0")) or random.randrange(1, 1_000_000)
 
 

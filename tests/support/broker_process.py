@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from support.http_connection import Connection, json_request
 
@@ -25,6 +25,20 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+class Process(Protocol):
+    """What is needed of a started process; subprocess.Popen has it."""
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+
+    def poll(self) -> int | None:
+        """The exit code, negative for a signal; None while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit code, waited for. subprocess.TimeoutExpired."""
 
 
 class BrokerProcess:
@@ -44,7 +58,7 @@ class BrokerProcess:
         self.log = directory / "broker.log"
         self.environment = dict(environment or {})
         self._command = command
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
 
     async def __aenter__(self) -> BrokerProcess:
         await self.start()
@@ -68,10 +82,13 @@ class BrokerProcess:
         """Start the process and do not wait for it."""
         assert not self.is_running, "already running"
         self.directory.mkdir(parents=True, exist_ok=True)
+        self._process = self._launch(self._environment() | self.environment | environment)
+
+    def _launch(self, environment: dict[str, str]) -> Process:
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 self._command,
-                env=self._environment() | self.environment | environment,
+                env=environment,
                 cwd=self.directory,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
