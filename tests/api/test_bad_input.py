@@ -196,6 +196,14 @@ async def test_paths_and_queries(api: Api, method: str, path: str, status: int) 
 
 
 @pytest.mark.parametrize(
+    ("path", "allowed"), [("/jobs/x", "DELETE, GET"), ("/submit", "POST"), ("/nodes/x/drain", "POST"), ("/jobs", "GET")]
+)
+async def test_a_wrong_method_is_told_the_right_ones(api: Api, path: str, allowed: str) -> None:
+    response = await api.call("PATCH", path)
+    assert (response.status_code, response.headers["allow"]) == (405, allowed)
+
+
+@pytest.mark.parametrize(
     ("path", "body"),
     [
         ("/register", {}),

@@ -1,5 +1,8 @@
 """The application: FastAPI for the documents and the odd request, a front door before it for everything known."""
 
+from collections.abc import MutableMapping
+from typing import Any
+
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -36,14 +39,15 @@ def make_app(broker: Broker) -> "FrontDoor":
 
 
 class FrontDoor:
-    """Sends a request straight to its endpoint, by two dictionary look-ups; whatever it does not know goes to FastAPI,
-    which answers 404 and 405 and serves the documents."""
+    """Sends a request straight to its endpoint, by two dictionary look-ups; what it does not know goes to FastAPI, which
+    serves the documents and answers 404."""
 
     def __init__(self, app: FastAPI, broker: Broker, routes: list[LeanRoute]) -> None:
         self.app = app
         self._broker = broker
         self._fixed: dict[tuple[str, str], ASGIApp] = {}
         self._with_id: dict[tuple[str, str, str], tuple[ASGIApp, str]] = {}
+        self._methods = sorted({method for route in routes for method in route.methods or ()})
         for route in routes:
             for method in route.methods or ():
                 first, parameter, last = _parts(route.path)
@@ -64,8 +68,11 @@ class FrontDoor:
             await response(scope, receive, send)
             return
         scope["app"] = self.app
-        endpoint = self._fixed.get((scope["method"], path)) or self._find(scope, path)
-        await (endpoint or self.app)(scope, receive, send)
+        endpoint = self._find(scope, scope["method"], path)
+        if endpoint is None:
+            allowed = [method for method in self._methods if self._find({}, method, path)]
+            endpoint = _method_not_allowed(scope, allowed) if allowed else self.app
+        await endpoint(scope, receive, send)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         """Start the broker, say so, and stop it when the server has let go of its connections."""
@@ -80,12 +87,14 @@ class FrontDoor:
         await self._broker.stop()
         await send({"type": "lifespan.shutdown.complete"})
 
-    def _find(self, scope: Scope, path: str) -> ASGIApp | None:
-        """An endpoint of the form /first/{id} or /first/{id}/last."""
-        _, _, rest = path.partition("/")
-        first, _, rest = rest.partition("/")
+    def _find(self, scope: MutableMapping[str, Any], method: str, path: str) -> ASGIApp | None:
+        """The endpoint of a fixed path, or of the form /first/{id} or /first/{id}/last."""
+        endpoint = self._fixed.get((method, path))
+        if endpoint is not None:
+            return endpoint
+        first, _, rest = path[1:].partition("/")
         value, _, last = rest.partition("/")
-        found = self._with_id.get((scope["method"], first, last))
+        found = self._with_id.get((method, first, last))
         if found is None or not value:
             return None
         scope["path_params"] = {found[1]: value}
@@ -97,6 +106,11 @@ def _parts(path: str) -> tuple[str, str | None, str]:
     first, _, rest = path[1:].partition("/")
     value, _, last = rest.partition("/")
     return (first, value[1:-1], last) if value.startswith("{") else (first, None, "")
+
+
+def _method_not_allowed(scope: Scope, allowed: list[str]) -> Response:
+    names = ", ".join(allowed)
+    return Json({"error": f"{scope['path']} takes {names}, not {scope['method']}."}, 405, {"Allow": names})
 
 
 async def _http_exception(request: Request, error: Exception) -> Response:
