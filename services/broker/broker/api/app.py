@@ -39,7 +39,7 @@ def make_app(broker: Broker) -> "FrontDoor":
 
 
 class FrontDoor:
-    """Sends a request straight to its endpoint, by two dictionary look-ups; what it does not know goes to FastAPI, which
+    """Sends a request straight to its endpoint, by two dictionary look-ups. What it does not know goes to FastAPI: it
     serves the documents and answers 404."""
 
     def __init__(self, app: FastAPI, broker: Broker, routes: list[LeanRoute]) -> None:
