@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["DOWNLOAD_ALL", "DOWNLOAD_ONE", "ERROR", "NOT_FOUND", "SUBMIT_ANSWERS", "SUBMIT_BODY"]
+from pydantic import BaseModel
+
+__all__ = ["DOWNLOAD_ALL", "DOWNLOAD_ONE", "ERROR", "NOT_FOUND", "SUBMIT_ANSWERS", "SUBMIT_BODY", "of"]
 
 ERROR: dict[str, Any] = {
     "content": {
@@ -24,7 +26,19 @@ def answer(description: str) -> dict[str, Any]:
     return {"description": description, **ERROR}
 
 
-NOT_FOUND: dict[int | str, dict[str, Any]] = {404: answer("No such job, or its data has been deleted.")}
+NOT_FOUND: dict[int | str, dict[str, Any]] = {
+    404: answer("No such job, or its data has been deleted."),
+    422: answer("A query parameter is wrong."),
+}
+
+
+def of(model: type[BaseModel], *others: dict[int | str, dict[str, Any]]) -> dict[int | str, dict[str, Any]]:
+    """The answers of a call: this one on success, and others."""
+    answers: dict[int | str, dict[str, Any]] = {200: {"model": model}}
+    for each in others:
+        answers |= each
+    return answers
+
 
 DOWNLOAD_ALL: dict[int | str, dict[str, Any]] = {
     200: {

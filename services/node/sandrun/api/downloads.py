@@ -12,7 +12,7 @@ from fastapi import APIRouter
 from fastapi.responses import FileResponse
 from starlette.background import BackgroundTask
 
-from sandrun.api import docs
+from sandrun.api import docs, models
 from sandrun.api.errors import ApiError
 from sandrun.api.routes import JobDep, ServiceDep
 from sandrun.jobs.job import Job
@@ -27,7 +27,7 @@ SAFE_HEADERS = {"Content-Security-Policy": "sandbox", "X-Content-Type-Options": 
 router = APIRouter()
 
 
-@router.get("/outputs/{job_id}", responses=docs.NOT_FOUND)
+@router.get("/outputs/{job_id}", responses=docs.of(models.Outputs, docs.NOT_FOUND), response_model=None)
 async def outputs(job: JobDep) -> dict[str, Any]:
     """The files that the job left, once it has ended."""
     return {

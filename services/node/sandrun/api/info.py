@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from sandrun import __version__
+from sandrun.api import docs, models
 from sandrun.api.routes import ServiceDep, client_of
 
 __all__ = ["EXTENSIONS", "router"]
@@ -27,7 +28,7 @@ EXTENSIONS = (
 router = APIRouter()
 
 
-@router.get("/")
+@router.get("/", responses=docs.of(models.Root), response_model=None)
 async def root(service: ServiceDep) -> dict[str, Any]:
     """What this node is and offers."""
     settings, platform = service.settings, service.platform
@@ -56,13 +57,13 @@ async def root(service: ServiceDep) -> dict[str, Any]:
     return answer
 
 
-@router.get("/health")
+@router.get("/health", responses=docs.of(models.Health), response_model=None)
 async def health(service: ServiceDep) -> dict[str, Any]:
     """Whether the service lives, and who it is."""
     return {"status": "healthy", "worker_id": service.identity.worker_id if service.identity else None}
 
 
-@router.get("/stats")
+@router.get("/stats", responses=docs.of(models.Stats), response_model=None)
 async def stats(request: Request, service: ServiceDep) -> dict[str, Any]:
     """Where the asking client stands with its rate limits, and how busy the node is."""
     client = client_of(request)
@@ -81,7 +82,7 @@ async def stats(request: Request, service: ServiceDep) -> dict[str, Any]:
     }
 
 
-@router.get("/environments")
+@router.get("/environments", responses=docs.of(models.Environments), response_model=None)
 async def environments() -> dict[str, Any]:
     """Pre-built environments. This node builds none: every job sees the node's interpreters."""
     return {

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 
-from sandrun.api import docs, views
+from sandrun.api import docs, models, views
 from sandrun.api.errors import ApiError
 from sandrun.api.uploads import read_submission
 from sandrun.jobs.job import Job
@@ -48,7 +48,12 @@ def client_of(request: Request) -> str:
     return request.client.host if request.client else "unknown"
 
 
-@router.post("/submit", openapi_extra=docs.SUBMIT_BODY, responses=docs.SUBMIT_ANSWERS)
+@router.post(
+    "/submit",
+    openapi_extra=docs.SUBMIT_BODY,
+    responses=docs.of(models.Submitted, docs.SUBMIT_ANSWERS),
+    response_model=None,
+)
 async def submit(request: Request, service: ServiceDep) -> dict[str, Any]:
     """Queue a job: one or more `files` parts and a `manifest`."""
     parts, manifest = await read_submission(request, service.settings.upload_bytes)
@@ -59,7 +64,7 @@ async def submit(request: Request, service: ServiceDep) -> dict[str, Any]:
     return answer
 
 
-@router.get("/status/{job_id}", responses=docs.NOT_FOUND)
+@router.get("/status/{job_id}", responses=docs.of(models.Status, docs.NOT_FOUND), response_model=None)
 async def status(job: JobDep, service: ServiceDep, wait: WaitQuery = 0.0, logs: bool = False) -> dict[str, Any]:
     """Where the job stands; with `wait`, as soon as it has ended or the time is up; with `logs`, its output too."""
     if wait > 0:
@@ -71,7 +76,7 @@ async def status(job: JobDep, service: ServiceDep, wait: WaitQuery = 0.0, logs: 
     return shown
 
 
-@router.get("/logs/{job_id}", responses=docs.NOT_FOUND)
+@router.get("/logs/{job_id}", responses=docs.of(models.Logs, docs.NOT_FOUND), response_model=None)
 async def logs(
     job: JobDep, wait: WaitQuery = 0.0, stdout_from: OffsetQuery = None, stderr_from: OffsetQuery = None
 ) -> dict[str, Any]:
@@ -86,7 +91,7 @@ async def logs(
     return {**shown, "status": job.status.value}
 
 
-@router.delete("/jobs/{job_id}", responses=docs.NOT_FOUND)
+@router.delete("/jobs/{job_id}", responses=docs.of(models.Cancelled, docs.NOT_FOUND), response_model=None)
 async def cancel(job: JobDep, service: ServiceDep) -> dict[str, Any]:
     """End a job that waits or runs. Repeating it, or cancelling what has ended, is harmless."""
     await service.cancel(job, CANCEL_WAIT_SECONDS)

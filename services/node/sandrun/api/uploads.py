@@ -30,15 +30,23 @@ async def read_submission(request: Request, most_bytes: int) -> tuple[list[Uploa
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > most_bytes:
         raise _too_large(most_bytes)
+    parser = MultiPartParser(
+        request.headers,
+        _bounded(request, most_bytes).stream(),
+        max_files=MOST_PARTS,
+        max_fields=MOST_PARTS,
+        max_part_size=MANIFEST_BYTES,
+    )
     try:
         async with asyncio.timeout(UPLOAD_SECONDS):
-            form = await _parse(_bounded(request, most_bytes))
+            form = await _parse(parser)
+        return await _parts(form)
     except TimeoutError:
         raise ApiError(408, f"the upload took more than {UPLOAD_SECONDS:g} s", Connection="close") from None
-    try:
-        return await _parts(form)
     finally:
-        await form.close()
+        # All that it opened: a form knows only of parts that arrived whole.
+        for file in parser._files_to_close_on_error:
+            file.close()
 
 
 async def _parts(form: FormData) -> tuple[list[UploadedPart], str | None]:
@@ -58,10 +66,7 @@ async def _parts(form: FormData) -> tuple[list[UploadedPart], str | None]:
     return parts, manifest
 
 
-async def _parse(request: Request) -> FormData:
-    parser = MultiPartParser(
-        request.headers, request.stream(), max_files=MOST_PARTS, max_fields=MOST_PARTS, max_part_size=MANIFEST_BYTES
-    )
+async def _parse(parser: MultiPartParser) -> FormData:
     try:
         return await parser.parse()
     except MultiPartException as error:

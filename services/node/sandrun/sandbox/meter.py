@@ -80,7 +80,9 @@ class TreeMeter:
         if self._cgroup is not None:
             # Version 1 does not charge TCP's buffers to the cgroup.
             held = self._cgroup.memory_bytes() + self._sockets.measure()
-            return held, held > self._limits.memory_bytes or self._cgroup.out_of_memory()
+            if self._cgroup.out_of_memory():  # what the kernel killed for it is gone from the figures already
+                return max(held, self._limits.memory_bytes), True
+            return held, held > self._limits.memory_bytes
         shm = os.fstatvfs(self._shm_fd)
         files_bytes = used_bytes + (shm.f_blocks - shm.f_bfree) * shm.f_bsize + used_inodes * INODE_BYTES
         return self._memory.measure(self.processes, files_bytes, self._sockets.measure())
