@@ -1,4 +1,4 @@
-"""Runs attacks against a target, several at a time, and judges each: its verdict, its neighbour, /health, what it left."""
+"""Runs attacks against a target, several at a time, and judges each: verdict, neighbour, /health, what it left."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def judge(attack: Attack, outcome: Outcome) -> list[str]:
 class Campaign:
     """A target, its watches, and a pool of attackers.
 
-    One slot is the neighbour's; the attackers take the others (`attackers` at once). With a `NodeView` each attack is also
-    checked for processes that it left behind.
+    One slot is the neighbour's; the attackers take the others (`attackers` at once). With a `NodeView` each attack is
+    also checked for processes that it left behind.
     """
 
     def __init__(self, url: str, *, attackers: int | None = None, node: NodeView | None = None) -> None:
@@ -82,12 +82,16 @@ class Campaign:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.end()
+        for target in (*self._targets, self.target):
+            target.close()
+
+    def end(self) -> None:
+        """Wait for what runs, drop what is queued, and send the neighbour home."""
         self._pool.shutdown(cancel_futures=True)
         self._judges.shutdown(cancel_futures=True)
         self.neighbour.stop()
         self.health.stop()
-        for target in (*self._targets, self.target):
-            target.close()
 
     def launch(
         self, attacks: Iterable[Attack], done: Callable[[Report], None] | None = None

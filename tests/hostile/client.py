@@ -20,7 +20,7 @@ import requests
 
 from hostile.model import COMPLETED, REFUSED, Attack, Outcome
 
-#: Seconds that a job may take beyond its own wall clock before the service counts as hanging: waiting for a slot included.
+#: Seconds beyond its own wall clock, waiting for a slot included, after which a job counts as hanging.
 PATIENCE = 90
 #: Seconds of one long poll; every answer but a long poll comes within CALL_SECONDS.
 POLL_SECONDS = 20

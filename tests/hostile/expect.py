@@ -1,4 +1,4 @@
-"""What a case can demand of an outcome beyond its verdict. Each check answers None, or one sentence on what is wrong."""
+"""What a case can demand of an outcome beyond its verdict. Each check answers None or what is wrong."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def ended_within(seconds: float) -> Check:
 
 
 def no_more_than(word: str, most: int) -> Check:
-    """A line `word N` of standard output has N of at most `most`; no line is no problem (the job was stopped before)."""
+    """A line `word N` of standard output has N of at most `most`; no line is no problem (the job was stopped)."""
 
     def check(outcome: Outcome) -> str | None:
         found = re.search(rf"^{word} (\d+)", outcome.stdout, re.MULTILINE)
@@ -152,8 +152,8 @@ def prints_lines(*patterns: str) -> Check:
 
 #: How a refused probe may answer: an error that was decided without looking at what was asked, or death by the filter.
 REFUSALS = (
-    "EPERM", "EACCES", "ENOSYS", "ENOSPC", "ENODEV", "ENXIO", "EROFS", "EAFNOSUPPORT", "EPROTONOSUPPORT", "ESOCKTNOSUPPORT",
-    "EOPNOTSUPP", "SIGSYS", "refused",
+    "EPERM", "EACCES", "ENOSYS", "ENOSPC", "ENODEV", "ENXIO", "EROFS", "EAFNOSUPPORT", "EPROTONOSUPPORT",
+    "ESOCKTNOSUPPORT", "EOPNOTSUPP", "SIGSYS", "refused",
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Attacks on the HTTP surface itself: no program, only requests. The neighbour and /health are watched beside them too."""
+"""Attacks on the HTTP surface itself: no program, only requests. Neighbour and /health are watched too."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What the catalogue is made of: a case is one idea of an attacker, an attack is that idea in one language.
 
-The files in `cases/` hold only data of these types. Two runners use them: pytest (test_*.py, on the real node image) and
-the command line (`python -m hostile`, against any deployment).
+The files in `cases/` hold only data of these types. Two runners use them: pytest (test_*.py, on the real node image)
+and the command line (`python -m hostile`, against any deployment).
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Case:
     memory_mb: int = MEMORY_MB
     #: Further fields of the manifest.
     manifest: Mapping[str, Any] = field(default_factory=dict)
-    #: Further parts of the upload by file name (archives are unpacked by the service); built when needed, as bombs cost time.
+    #: Further parts of the upload by file name (archives get unpacked); built when needed, as bombs cost time.
     uploads: Mapping[str, Callable[[], bytes]] = field(default_factory=dict)
     #: Fetch the files that the job left behind.
     collect: bool = False

@@ -61,12 +61,14 @@ for line in sys.stdin:
         service = "-m sandrun" in command or "/sandrun" in command
         if service:
             descriptors += len(os.listdir(f"/proc/{pid}/fd"))
-        processes.append({"pid": int(pid), "state": state, "marker": marker, "service": service, "command": command[:120]})
+        process = {"pid": int(pid), "state": state, "marker": marker, "service": service, "command": command[:120]}
+        processes.append(process)
     files = 0
     for top in question.get("count", []):
         for _, names, found in os.walk(top):
             files += len(names) + len(found)
-    answer = {"processes": processes, "descriptors": descriptors, "memory": memory(), "oom_kills": oom_kills(), "files": files}
+    answer = {"processes": processes, "descriptors": descriptors, "memory": memory(), "files": files}
+    answer["oom_kills"] = oom_kills()
     print(json.dumps(answer), flush=True)
 """
 

@@ -1,4 +1,4 @@
-"""What goes on beside the attacks: a neighbour's honest jobs without a gap, and a look at /health ten times a second."""
+"""What goes on beside the attacks: a neighbour's honest jobs without a gap, and /health ten times a second."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ for step in range(16):
     assert len(others) < 8, others
 assert child.wait() == 0
 assert sorted(os.listdir("/tmp")) == ["secret.txt"], os.listdir("/tmp")
+open("kept.txt", "w").write(secret)
 print("unharmed", hashlib.sha256(secret.encode()).hexdigest())
 """
 
@@ -146,9 +147,12 @@ class NeighbourWatch(Watch):
                 return f"neighbour refused with {answer.status_code}: {answer.text[:200]}"
             job_id = answer.json()["job_id"]
             outcome = self.target.outcome(job_id, seconds=2 * NEIGHBOUR_SECONDS)
-            self.target.forget(job_id)
+            files, _ = self.target.download(job_id)
         except ServiceError as error:
             return f"neighbour: {error}"
         if outcome.verdict != COMPLETED or not outcome.stdout.startswith("unharmed "):
-            return f"neighbour harmed: {outcome.verdict}, {outcome.stdout[-100:]!r}, {outcome.stderr[-300:]!r}, {outcome.message}"
+            said = f"{outcome.stdout[-100:]!r}, {outcome.stderr[-300:]!r}, {outcome.message}"
+            return f"neighbour harmed: {outcome.verdict}, {said}"
+        if files.get("kept.txt") != secret.encode():
+            return f"neighbour's files lost: {sorted(files)}"
         return None

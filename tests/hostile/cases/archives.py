@@ -155,7 +155,13 @@ CASES = [
         lambda: packing.zip_overlapping(2000, 4 << 20),
         REFUSED,
     ),
-    archive("zip-lying-size", "more inside than the directory says", "a.zip", lambda: packing.zip_lying(10, 50 << 20), REFUSED),
+    archive(
+        "zip-lying-size",
+        "more inside than the directory says",
+        "a.zip",
+        lambda: packing.zip_lying(10, 50 << 20),
+        REFUSED,
+    ),
     archive("zip-huge-claim", "4 GB claimed, little inside", "a.zip", lambda: packing.zip_lying(0xFFFFFFFE, 1 << 20)),
     archive("tar-many", "60,000 empty files", "a.tar.gz", lambda: packing.tar_of_many(60_000), REFUSED),
     archive(

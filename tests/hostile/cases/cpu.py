@@ -3,8 +3,8 @@
 from hostile.expect import limit_reported
 from hostile.model import COMPLETED, Case
 
-#: A second of CPU; the wall clock is far away, because several attackers share the machine's cores.
-ONE_SECOND = {"cpu_seconds": 1}
+#: Half a second of CPU; the wall clock is far away, because several attackers share the machine's cores.
+HALF_A_SECOND = {"cpu_seconds": 0.5}
 PATIENCE = 30
 
 CASES = [
@@ -30,7 +30,7 @@ CASES = [
             "ruby": "loop {}",
         },
         verdict="cpu",
-        manifest=ONE_SECOND,
+        manifest=HALF_A_SECOND,
         timeout=PATIENCE,
         checks=(limit_reported,),
     ),
@@ -57,7 +57,7 @@ CASES = [
             """,
         },
         verdict="cpu",
-        manifest=ONE_SECOND,
+        manifest=HALF_A_SECOND,
         timeout=PATIENCE,
     ),
     Case(
@@ -79,7 +79,7 @@ CASES = [
             """,
         },
         verdict="cpu",
-        manifest=ONE_SECOND,
+        manifest=HALF_A_SECOND,
         timeout=PATIENCE,
     ),
     Case(
@@ -113,7 +113,7 @@ CASES = [
             """,
         },
         verdict="cpu",
-        manifest=ONE_SECOND,
+        manifest=HALF_A_SECOND,
         timeout=PATIENCE,
         checks=(limit_reported,),
     ),
@@ -142,7 +142,7 @@ CASES = [
             """,
         },
         verdict="cpu",
-        manifest=ONE_SECOND,
+        manifest=HALF_A_SECOND,
         timeout=PATIENCE,
     ),
     Case(
@@ -164,7 +164,7 @@ CASES = [
             """,
         },
         verdict="cpu",
-        manifest=ONE_SECOND,
+        manifest=HALF_A_SECOND,
         timeout=PATIENCE,
     ),
     Case(
@@ -204,7 +204,7 @@ CASES = [
             """,
         },
         verdict="cpu",
-        manifest=ONE_SECOND,
+        manifest=HALF_A_SECOND,
         timeout=PATIENCE,
     ),
     Case(

@@ -549,7 +549,7 @@ CASES = [
                 "/var/lib/node/*",
                 "//etc/passwd",
                 "./../*",
-            ],  # fmt: skip
+            ],
         },
         verdict=(COMPLETED, "refused"),
         timeout=10,
@@ -575,7 +575,7 @@ CASES = [
                 "[!a-z]" * 50,
                 "*" * 1000 + "b",
                 "**/*a*/**/*a*/**/*a*/**/b",
-            ],  # fmt: skip
+            ],
         },
         verdict=(COMPLETED, "refused"),
         timeout=10,

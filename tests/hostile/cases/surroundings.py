@@ -9,7 +9,8 @@ OWN_WORDS = (
     "sandrun",
     "supervisor",
     "agent",
-    "/opt/venv", "overlay2",
+    "/opt/venv",
+    "overlay2",
     "docker",
     "lowerdir",
     "/var/lib",
@@ -153,7 +154,7 @@ CASES = [
                 "IFS": "/",
                 "HOME": "/",
             }
-        },  # fmt: skip
+        },
         verdict=(COMPLETED, "refused", "exit"),
         timeout=5,
     ),
@@ -285,7 +286,7 @@ CASES = [
                 "filter True",
                 r"host (?![0-9a-f]{12}$).+",
             ),
-        ),  # fmt: skip
+        ),
         timeout=5,
     ),
     Case(

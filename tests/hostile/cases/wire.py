@@ -232,7 +232,7 @@ def stream_many(target: Target) -> Iterator[str]:
     job_id = start(target, b"for i in $(seq 20); do echo tick; sleep 0.1; done")
     readers = [WebSocket(target, f"/stream/{job_id}") for _ in range(100)]
     refused = [reader.status for reader in readers if reader.status != 101]
-    if any(status is None or status >= 500 and status != 503 for status in refused):
+    if any(status is None or (status >= 500 and status != 503) for status in refused):
         yield f"handshakes answered {set(refused)}"
     for reader in readers[:50]:
         reader.close()
