@@ -279,11 +279,17 @@ async def test_too_many_kinds_of_jobs(started: Started) -> None:
 WORDS = st.sampled_from(
     ["code", "timeout", "files", "env", "node_id", "job_id", "jobs", "capabilities", "endpoint", "held"]
 )
-ANYTHING = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None), max_size=20),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(WORDS | st.text(max_size=5), inner, max_size=4),
-    max_leaves=12,
+
+
+def _containers(inner: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
+    lists: st.SearchStrategy[object] = st.lists(inner, max_size=4)
+    return lists | st.dictionaries(WORDS | st.text(max_size=5), inner, max_size=4)
+
+
+SCALARS: st.SearchStrategy[object] = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None), max_size=20)
 )
+ANYTHING = st.recursive(SCALARS, _containers, max_leaves=12)
 PATHS = [
     "/submit",
     "/submit/batch",
