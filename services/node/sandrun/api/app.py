@@ -26,7 +26,7 @@ def create_app(service: Service) -> FastAPI:
         finally:
             await service.stop()
 
-    app = FastAPI(title="sandrun", version=__version__, lifespan=lifespan, redoc_url=None)
+    app = FastAPI(title="sandrun", version=__version__, lifespan=lifespan, redoc_url=None, redirect_slashes=False)
     app.state.service = service
     # As the original sandrun: any page may ask. There is no cookie or key that it could misuse.
     app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["*"], allow_headers=["*"])
