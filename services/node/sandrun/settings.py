@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from sandrun.sandbox.container import ContainerMemory
+from sandrun.sandbox.container import ContainerMemory, cpu_quota, pids_limit
 from sandrun.sandbox.spec import MIB
 
 __all__ = ["TIERS", "Range", "Settings", "SettingsError"]
@@ -17,6 +18,11 @@ __all__ = ["TIERS", "Range", "Settings", "SettingsError"]
 #: The service takes 70 MB; the rest is for uploads, kept output and collected files, which are memory too on a tmpfs.
 SERVICE_MEMORY_MB = 256
 DEFAULT_MEMORY_MB, MOST_MEMORY_MB = 512, 2048  # as the original sandrun
+
+#: Beside a job's own: bubblewrap, its init, and what the job may exceed its limit by before it is ended.
+SANDBOX_PROCESSES = 20
+SERVICE_PROCESSES = 100  # threads of this service and of the agent beside it
+MOST_PROCESSES = 256
 
 #: Limits with a default and a maximum each.
 LIMITS = ("timeout", "memory_mb", "processes", "open_files", "disk_mb", "inodes", "output_mb")
@@ -37,7 +43,17 @@ class Range:
 
 
 def _cpus() -> int:
-    return len(os.sched_getaffinity(0))
+    quota = cpu_quota()
+    cpus = len(os.sched_getaffinity(0))
+    return cpus if quota is None else max(1, min(cpus, math.ceil(quota)))
+
+
+def _max_processes(slots: int) -> int:
+    """What the container's own limit leaves each slot, for it would refuse the service its threads too."""
+    limit = pids_limit()
+    if limit is None:
+        return MOST_PROCESSES
+    return max(16, min(MOST_PROCESSES, (limit - SERVICE_PROCESSES) // slots - SANDBOX_PROCESSES))
 
 
 def _job_memory_mb() -> int:
@@ -70,7 +86,7 @@ class Settings:
 
     host: str = _setting("127.0.0.1", "address to listen on; the API has no key, so keep it on loopback")
     port: int = _setting(8443, "port to listen on, 0 for any free one")
-    slots: int = _setting(_cpus, "jobs that run at once; default: one for each CPU")
+    slots: int = _setting(_cpus, "jobs that run at once; default: one for each CPU that the container may use")
     memory_mb: int = _setting(
         _job_memory_mb,
         "MiB that the jobs that run at once may be promised together, 0 for any; default: the container's",
@@ -95,7 +111,7 @@ class Settings:
     max_memory_mb: int = _setting(_max_memory_mb, "most MiB of memory; default: 2048, or what the container has")
     max_cpu_seconds: float = _setting(14400.0, "most CPU seconds; without a value a job has the wall clock only")
     default_processes: int = _setting(64, "processes and threads for jobs that do not say")
-    max_processes: int = _setting(256, "most processes and threads")
+    max_processes: int = _setting(MOST_PROCESSES, "most processes and threads; default: 256, or what the container has")
     default_open_files: int = _setting(256, "open files of each process for jobs that do not say")
     max_open_files: int = _setting(1024, "most open files of each process")
     default_disk_mb: int = _setting(64, "MiB in /job and /tmp for jobs that do not say")
@@ -121,6 +137,8 @@ class Settings:
             elif environ.get(variable, "") != "":
                 values[spec.name] = _parse(variable, environ[variable], str(spec.type))
         settings = cls(**values)
+        if "max_processes" not in values and settings.slots > 0:
+            settings = replace(settings, max_processes=_max_processes(settings.slots))
         settings._check(frozenset(values))
         return settings
 

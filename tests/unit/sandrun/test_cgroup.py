@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sandrun.sandbox import cgroup
-from sandrun.sandbox.container import ContainerMemory
+from sandrun.sandbox.container import ContainerMemory, cpu_quota, pids_limit
 
 
 def kernel_files(monkeypatch: pytest.MonkeyPatch, files: dict[str, str]) -> None:
@@ -165,6 +165,30 @@ class TestContainer:
     def test_no_limit(self, tmp_path: Path, limit: str) -> None:
         (tmp_path / "memory.max").write_text(limit)
         assert ContainerMemory.find(tmp_path) is None
+
+    @pytest.mark.parametrize(
+        ("files", "quota"),
+        [
+            ({"cpu.max": "150000 100000\n"}, 1.5),
+            ({"cpu.max": "max 100000\n"}, None),
+            ({"cpu/cpu.cfs_quota_us": "50000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 0.5),
+            ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
+            ({}, None),
+        ],
+    )
+    def test_cpu_quota(self, tmp_path: Path, files: dict[str, str], quota: float | None) -> None:
+        for name, content in files.items():
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_text(content)
+        assert cpu_quota(tmp_path) == quota
+
+    def test_pids_limit(self, tmp_path: Path) -> None:
+        assert pids_limit(tmp_path) is None
+        (tmp_path / "pids").mkdir()
+        (tmp_path / "pids" / "pids.max").write_text("512\n")
+        assert pids_limit(tmp_path) == 512
+        (tmp_path / "pids.max").write_text("max\n")
+        assert pids_limit(tmp_path) == 512
 
     def test_no_cgroup_in_view(self, tmp_path: Path) -> None:
         assert ContainerMemory.find(tmp_path) is None

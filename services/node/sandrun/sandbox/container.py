@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["ContainerMemory"]
+__all__ = ["ContainerMemory", "cpu_quota", "pids_limit"]
 
 CGROUP = Path("/sys/fs/cgroup")
 NO_LIMIT = 1 << 60  # version 1 says a number near 2^63 where there is none
@@ -51,18 +51,32 @@ class ContainerMemory:
         return sum(value for key, value in _pairs(self._events) if key == "oom_kill")
 
 
-def _number(path: Path) -> int | None:
+def cpu_quota(root: Path = CGROUP) -> float | None:
+    """How many CPUs' time the container may use, None where it is not limited."""
+    for files in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+        words = " ".join(_text(root / name) for name in files).split()
+        if len(words) == 2 and all(word.isdecimal() for word in words) and int(words[1]):
+            return int(words[0]) / int(words[1])
+    return None
+
+
+def pids_limit(root: Path = CGROUP) -> int | None:
+    """How many processes and threads the container may have, None where it is not limited."""
+    return next((found for name in ("pids.max", "pids/pids.max") if (found := _number(root / name)) is not None), None)
+
+
+def _text(path: Path) -> str:
     try:
-        text = path.read_text(encoding="ascii").strip()
+        return path.read_text(encoding="ascii").strip()
     except OSError:
-        return None
+        return ""
+
+
+def _number(path: Path) -> int | None:
+    text = _text(path)
     return int(text) if text.isdecimal() else None
 
 
 def _pairs(path: Path) -> list[tuple[str, int]]:
-    try:
-        lines = path.read_text(encoding="ascii").splitlines()
-    except OSError:
-        return []
-    split = (line.partition(" ") for line in lines)
+    split = (line.partition(" ") for line in _text(path).splitlines())
     return [(key, int(value)) for key, _, value in split if value.isdecimal()]
