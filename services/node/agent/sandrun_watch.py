@@ -15,6 +15,7 @@ from agent.sandrun_client import SandrunClient
 LOG = EventLog("agent.sandrun_watch")
 
 HEALTH_EVERY = 2.0
+RETRY_CAP = 1.0  # it is next door: asking costs nothing, and a node that starts should not lose seconds here
 SILENT_CHECKS = 2  # one slow answer on a loaded machine is no hang
 
 
@@ -36,6 +37,7 @@ class SandrunWatch:
         self._up = threading.Event()
         self._poke = threading.Event()
         self._reported_down = False
+        self._seen = False
         self.description = Description()
 
     @property
@@ -56,7 +58,7 @@ class SandrunWatch:
 
     def run(self, stop: threading.Event) -> None:
         """Watch until `stop` is set."""
-        backoff = Backoff(0.1, self._retry_cap)
+        backoff = Backoff(0.1, min(RETRY_CAP, self._retry_cap))
         silent = 0
         while not stop.is_set():
             self._poke.clear()
@@ -80,6 +82,7 @@ class SandrunWatch:
         if found == self.description and self.up:
             return
         self.description = found
+        self._seen = True
         LOG.info(
             "sandrun_up",
             version=found.version,
@@ -98,5 +101,8 @@ class SandrunWatch:
         self._up.clear()
         if not self._reported_down:
             self._reported_down = True
-            LOG.error("sandrun_down", reason=reason)
+            if self._seen:
+                LOG.error("sandrun_down", reason=reason)
+            else:
+                LOG.info("sandrun_awaited", reason=reason)
             self._on_down(reason)
