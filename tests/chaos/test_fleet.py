@@ -98,7 +98,11 @@ async def test_a_caller_that_hangs_up_as_the_job_arrives_keeps_it_no_longer_than
             job = await submit
             flaky.claims_done = flaky.claim_number  # the node has given that claim up
             assert (await flaky.beat()).ok
-            (run,) = await other.claim(wait=2)
+            runs = await other.claim(wait=1)
+            if not runs:  # granted behind that beat's back, to the caller that had gone: the next one tells
+                assert (await flaky.beat()).ok
+                runs = await other.claim(wait=2)
+            (run,) = runs
             assert run.job_id == job
             await other.complete(run)
         rows = s.audit()
