@@ -199,6 +199,17 @@ class TestLife:
         assert busy.client.delete(f"/jobs/{first}").status_code == 200
         assert busy.client.delete("/jobs/job_x").status_code == 404
 
+    def test_forgetting(self, tmp_path: Path) -> None:
+        with a_node(tmp_path, FakeLauncher(lambda code: FakeSandbox(leaves={"x": b"1"}))) as node:
+            job_id = node.submit()
+            node.ended(job_id)
+            kept = tmp_path / "outputs" / job_id
+            assert kept.exists()
+            assert node.client.delete(f"/jobs/{job_id}").status_code == 200
+            assert node.client.delete(f"/jobs/{job_id}", params={"forget": "true"}).json()["status"] == "completed"
+            assert not kept.exists()
+            assert node.client.get(f"/status/{job_id}").status_code == 404
+
     def test_standard_input_arguments_and_environment_reach_the_program(self, node: Node) -> None:
         node.ended(node.submit(args=["a", "b"], env={"X": "1"}, stdin="in"))
         spec = node.launcher.started[0]

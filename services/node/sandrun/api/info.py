@@ -17,6 +17,7 @@ EXTENSIONS = (
     "wait",
     "result",
     "cancel",
+    "forget",
     "stdin",
     "slots",
     "logs-offset",

@@ -92,10 +92,13 @@ async def logs(
 
 
 @router.delete("/jobs/{job_id}", responses=docs.of(models.Cancelled, docs.NOT_FOUND), response_model=None)
-async def cancel(job: JobDep, service: ServiceDep) -> dict[str, Any]:
-    """End a job that waits or runs. Repeating it, or cancelling what has ended, is harmless."""
+async def cancel(job: JobDep, service: ServiceDep, forget: bool = False) -> dict[str, Any]:
+    """End a job that waits or runs; harmless to repeat. With `forget` its data is deleted too, and the id is unknown."""
     await service.cancel(job, CANCEL_WAIT_SECONDS)
-    return {"job_id": job.id, "status": job.status.value}
+    answer = {"job_id": job.id, "status": job.status.value}
+    if forget and job.status.terminal:
+        await asyncio.to_thread(service.store.forget, job)
+    return answer
 
 
 async def _more_output(job: Job, stdout_from: int, stderr_from: int, wait: float) -> None:
