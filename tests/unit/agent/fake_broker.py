@@ -114,7 +114,7 @@ class FakeBroker(FakeServer):
                 "node_id": node_id,
                 "session": known["session"],
                 "lease_seconds": self.lease,
-                "heartbeat_seconds": self.lease / 3,
+                "heartbeat_seconds": 0.3 if self.lease == LEASE else self.lease / 3,
                 "link_grace_seconds": 1,
             }
 
