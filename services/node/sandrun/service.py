@@ -145,7 +145,7 @@ class Service:
 
     def _run_and_sign(self, job: Job) -> Outcome:
         outcome = self._run(job)
-        job.call_loop(self._rates.used, job.client, outcome.cpu_seconds, time.monotonic())
+        job.standing.call_loop(self._rates.used, job.client, outcome.cpu_seconds, time.monotonic())
         if self.identity is not None:
             hashes = {path: file.sha256 for path, file in job.collected.items()}
             memory_mb = outcome.memory_peak_bytes // MIB

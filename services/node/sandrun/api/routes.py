@@ -93,7 +93,7 @@ async def logs(
 
 @router.delete("/jobs/{job_id}", responses=docs.of(models.Cancelled, docs.NOT_FOUND), response_model=None)
 async def cancel(job: JobDep, service: ServiceDep, forget: bool = False) -> dict[str, Any]:
-    """End a job that waits or runs; harmless to repeat. With `forget` its data is deleted too, and the id is unknown."""
+    """End a job that waits or runs; harmless to repeat. With `forget` its data and its id are deleted too."""
     await service.cancel(job, CANCEL_WAIT_SECONDS)
     answer = {"job_id": job.id, "status": job.status.value}
     if forget and job.status.terminal:
@@ -104,11 +104,11 @@ async def cancel(job: JobDep, service: ServiceDep, forget: bool = False) -> dict
 async def _more_output(job: Job, stdout_from: int, stderr_from: int, wait: float) -> None:
     deadline = asyncio.get_running_loop().time() + wait
     while True:
-        seen = job.version
+        seen = job.progress.version
         left = deadline - asyncio.get_running_loop().time()
         if job.stdout.total > stdout_from or job.stderr.total > stderr_from or job.status.terminal or left <= 0:
             return
-        await job.changed(seen, left)
+        await job.progress.changed(seen, left)
 
 
 def _is_big(job: Job) -> bool:

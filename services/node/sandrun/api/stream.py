@@ -53,7 +53,7 @@ async def _follow(websocket: WebSocket, job: Job) -> None:
     shown: JobStatus | None = None
     stdout_at = stderr_at = 0
     while True:
-        seen = job.version
+        seen = job.progress.version
         status = job.status
         if status is not shown and not status.terminal:
             await websocket.send_text(f"[STATUS] {status.value}")
@@ -64,7 +64,7 @@ async def _follow(websocket: WebSocket, job: Job) -> None:
             await websocket.send_text(_farewell(job))
             await websocket.close()
             return
-        await job.changed(seen, IDLE_SECONDS)
+        await job.progress.changed(seen, IDLE_SECONDS)
 
 
 async def _send(websocket: WebSocket, buffer: OutputBuffer, offset: int, prefix: str, *, final: bool) -> int:

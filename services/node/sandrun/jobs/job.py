@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from sandrun.jobs.manifest import Manifest
+from sandrun.jobs.news import News
 from sandrun.outputs.collected import CollectedFile
 from sandrun.sandbox.launcher import Measure
 from sandrun.sandbox.output import OutputBuffer
@@ -42,7 +42,7 @@ def new_job_id() -> str:
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """Written by the slot that runs it (and by whoever cancels it); read by the HTTP side, which waits in `changed`."""
+    """Written by the slot that runs it (and by whoever cancels it); read by the HTTP side, which waits for its news."""
 
     id: str
     client: str
@@ -66,10 +66,8 @@ class Job:
     _cancelled: bool = False
     evicted: str | None = None  #: why the node itself ended the job, if it did
     memory_now: int = 0  #: bytes, by the last sample
-    _loop: asyncio.AbstractEventLoop | None = None
-    _waiters: set[asyncio.Future[None]] = field(default_factory=set)
-    _wake_scheduled: bool = False
-    version: int = 0  #: grows with every piece of news
+    standing: News = field(default_factory=News)  #: of the status
+    progress: News = field(default_factory=News)  #: of the status and of output
 
     def __post_init__(self) -> None:
         keep = self.manifest.limits.output_keep_bytes
@@ -109,49 +107,25 @@ class Job:
 
     # News
 
-    def announce(self) -> None:
-        """Wake whoever waits in `changed`. Called from any thread; cheap when nobody waits."""
-        self.version += 1  # before the look at the waiters: they look in the other order, so none can miss it
-        if self._wake_scheduled or not self._waiters:
-            return
-        self._wake_scheduled = True
-        self.call_loop(self._wake)
-
-    def call_loop(self, action: Callable[..., None], *arguments: object) -> None:
-        """Have the HTTP side's loop do something. Called from any thread."""
-        if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: the service stops and nobody waits any more
-                self._loop.call_soon_threadsafe(action, *arguments)
-
-    def _wake(self) -> None:
-        self._wake_scheduled = False
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Say on which loop the waiters live, before the job can make news."""
-        self._loop = loop
+        self.progress.attach(loop)
+        self.standing.attach(loop)
 
-    async def changed(self, seen: int, seconds: float) -> None:
-        """Wait until `version` is not `seen` any more, at most so many seconds."""
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.add(waiter)
-        try:
-            if self.version == seen and seconds > 0:
-                await asyncio.wait([waiter], timeout=seconds)
-        finally:
-            self._waiters.discard(waiter)
+    def announce(self) -> None:
+        """The job's status has changed. Called from any thread."""
+        self.standing.announce()
+        self.progress.announce()
 
     async def ended(self, seconds: float) -> bool:
         """Wait until the job is terminal, at most so many seconds; returns whether it is."""
         deadline = time.monotonic() + seconds
         while True:
-            seen = self.version
+            seen = self.standing.version
             left = deadline - time.monotonic()
             if self.status.terminal or left <= 0:
                 return self.status.terminal
-            await self.changed(seen, left)
+            await self.standing.changed(seen, left)
 
     @property
     def kept_bytes(self) -> int:

@@ -42,7 +42,7 @@ class JobRunner:
             log.error("%s: no sandbox: %s", job.id, error)
             return Outcome(failure=Failure.PLATFORM, message=f"the sandbox could not be built: {error}")
         try:
-            streams = Streams(job.stdout, job.stderr, job.announce, job.sampled)
+            streams = Streams(job.stdout, job.stderr, job.progress.announce, job.sampled)
             kills_before = self._container_kills()
             outcome = supervise(sandbox, job.manifest.limits, streams, job.open_cancel())
             job.close_cancel()
