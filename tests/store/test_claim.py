@@ -84,6 +84,16 @@ async def test_capacity_counts_what_is_held(store: Store) -> None:
     assert len(more.jobs) == 1
 
 
+async def test_a_session_that_has_ended_gets_nothing(store: Store) -> None:
+    old = await register(store)
+    await submit(store, new_job("a"))
+    new = await register(store)
+    late = await store.claim(ClaimRequest("node-1", (PYTHON,), 1, session_number=old), 0.0)
+    assert (late.jobs, late.ended) == ((), True)
+    assert len((await store.claim(ClaimRequest("node-1", (PYTHON,), 1, session_number=new), 0.0)).jobs) == 1
+    assert (await store.claim(ClaimRequest("nobody", (PYTHON,), 1, session_number=1), 0.0)).ended
+
+
 async def test_an_answer_does_not_grow_without_bound(store: Store, heard: Heard) -> None:
     await register(store)
     await submit(store, *(new_job(code="x" * (7 * 1024 * 1024)) for _ in range(4)))

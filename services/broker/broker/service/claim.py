@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from broker.clock import Clock
+from broker.errors import SessionEndedError
 from broker.service.matching import ClaimQueue
 from broker.service.sessions import NodeSession, SessionBook
 from broker.settings import Settings
@@ -87,14 +88,17 @@ class Claims:
                 node_id=session.node_id,
                 class_keys=classes,
                 max_jobs=wish.max_jobs,
+                session_number=session.number,
                 claim_number=wish.claim_number,
                 capacity=session.capacity,
                 deadline_slack=self._slack(session),
             ),
             self._clock.now(),
         )
-        if granted.full:
+        if granted.full or granted.ended:
             self._queue.offer(classes)
+        if granted.ended:
+            raise SessionEndedError
         if granted.jobs and not granted.repeated:
             session.last_granted = self._clock.now()
         return granted

@@ -103,6 +103,8 @@ class ClaimRequest:
     class_keys: tuple[str, ...]
     """The classes that the node can run, those it is preferred for first."""
     max_jobs: int
+    session_number: int | None = None
+    """The session that asks; it gets nothing when another has begun. None: whichever is present."""
     claim_number: int | None = None
     capacity: int | None = None
     """How many attempts the node may hold at once; None for no limit."""
@@ -125,10 +127,11 @@ class ClaimedJob:
 
 @dataclass(frozen=True, slots=True)
 class ClaimGrant:
-    """`full`: the node holds as much as it may."""
+    """`full`: the node holds as much as it may. `ended`: another session of it has begun."""
 
     jobs: tuple[ClaimedJob, ...]
     full: bool = False
+    ended: bool = False
     repeated: bool = False
     """These are the attempts that the same claim number got before."""
 

@@ -19,6 +19,11 @@ def claim(tx: Transaction, request: ClaimRequest, now: float, *, promote_first: 
     """
     if promote_first:
         promote(tx, now)
+    if request.session_number is not None:
+        # A claim may cross its successor's register: nobody would know of what it got.
+        present = tx.row(life.PRESENT_SESSION, {"node_id": request.node_id})
+        if present is None or present[0] != request.session_number:
+            return ClaimGrant((), ended=True)
     if request.claim_number is not None:
         before = tx.rows(life.GRANTED_BEFORE, {"node_id": request.node_id, "number": request.claim_number})
         if before:

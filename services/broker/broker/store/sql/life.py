@@ -77,6 +77,7 @@ READY_HEADS = compiled(
     select(j.seq, j.rank).where(CLAIMABLE, j.class_key == p("class_key")).order_by(j.rank, j.seq).limit(p("limit"))
 )
 COUNT_HELD = compiled(select(func.count()).select_from(job_states).where(j.node_id == p("node_id"), HELD))
+PRESENT_SESSION = compiled(select(nodes.c.session_number).where(nodes.c.id == p("node_id")))
 ASSIGN = compiled(
     update(job_states)
     .where(j.seq.in_(each("seqs")), CLAIMABLE)
