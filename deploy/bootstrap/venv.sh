@@ -8,5 +8,5 @@ cd "$(dirname "$0")/../.."
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "Python 3.11 or newer is needed, this is $(python3 --version)."
 say "making .venv from tests/requirements.txt"
 python3 -m venv .venv
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement tests/requirements.txt
+.venv/bin/python -m pip install -qq --disable-pip-version-check --require-hashes --requirement tests/requirements.txt
 touch .venv/.complete

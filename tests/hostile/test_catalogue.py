@@ -1,7 +1,7 @@
 """Every attack of the catalogue on the real node image, several at once, each judged on its own.
 
-The attacks start together when the first test asks for its report, so the whole takes as long as the slots allow, not the
-sum of all wall clocks. The tests come in this order: attacks by jobs, attacks by requests, what is left at the end.
+The attacks start together when the first test asks for its report, so the whole takes as long as the slots allow, not
+the sum of all wall clocks. The tests come in this order: attacks by jobs, attacks by requests, what is left at the end.
 """
 
 from __future__ import annotations
