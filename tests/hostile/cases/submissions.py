@@ -224,3 +224,70 @@ def large_but_legal(target: Target) -> Iterator[str]:
     outcome = target.outcome(answer.json()["job_id"], seconds=60)
     if outcome.stdout.strip() != "4000000":
         yield f"{outcome.verdict}: {outcome.stdout[:100]!r} {outcome.stderr[:200]!r} {outcome.message}"
+
+
+@ATTACKS.attack("large uploads that all have to wait: what does not fit is refused, nothing is lost", broker=True)
+def uploads_queued(target: Target) -> Iterator[str]:
+    body, content_type = multipart(
+        {"main.sh": b"echo fine", "data.bin": bytes(12 << 20)},
+        {"interpreter": "bash", "entrypoint": "main.sh", "timeout": 20},
+    )
+    accepted = []
+    for _ in range(60):
+        answer = target.call("POST", "/submit", data=body, headers={"Content-Type": content_type})
+        if answer.status_code == 200:
+            accepted.append(answer.json()["job_id"])
+        elif answer.status_code not in (413, 429, 503):
+            yield f"answered {answer.status_code}: {answer.text[:200]}"
+    for job_id in accepted:
+        outcome = target.outcome(job_id, seconds=90)
+        if outcome.stdout != "fine\n":
+            yield f"an accepted job came to {outcome.verdict}: {outcome.message or outcome.stderr[:200]}"
+        target.forget(job_id)
+
+
+@ATTACKS.attack("results that nobody fetches: the newest are there, the oldest make room")
+def results_unfetched(target: Target) -> Iterator[str]:
+    program = b"head -c 3000000 /dev/urandom | tee kept.bin | base64 -w0; echo; echo end"
+    manifest = {"interpreter": "bash", "entrypoint": "main.sh", "timeout": 20}
+    job_id = ""
+    for _ in range(80):
+        job_id = target.accepted({"main.sh": program}, manifest).json()["job_id"]
+        outcome = target.outcome(job_id, seconds=60)
+        if outcome.verdict != "completed" or not outcome.stdout.endswith("end\n"):
+            yield f"a job in between came to {outcome.verdict}: {outcome.stdout[-50:]!r} {outcome.message}"
+    files, _ = target.download(job_id)
+    if [len(content) for content in files.values()] != [3_000_000]:
+        yield f"the newest job's files are not there: { ({name: len(content) for name, content in files.items()}) }"
+
+
+@ATTACKS.attack("programs whose file name looks like an option, a path or a command")
+def entrypoints_odd(target: Target) -> Iterator[str]:
+    names = (
+        "-c",
+        "--version",
+        "-e",
+        "--init-file=x",
+        "a b.sh",
+        "$(id).sh",
+        "d/e/main.sh",
+        "ü.sh",
+        "'.sh",
+        "%s.sh",
+        "main.sh.",
+        "-",
+    )
+    for interpreter, program in (
+        ("bash", b"echo ran"),
+        ("python3", b"print('ran')"),
+        ("node", b"console.log('ran')"),
+        ("ruby", b"puts 'ran'"),
+    ):
+        for name in names:
+            answer = target.accepted({name: program}, {"interpreter": interpreter, "entrypoint": name, "timeout": 20})
+            if answer.status_code in range(400, 500):
+                continue
+            outcome = target.outcome(answer.json()["job_id"], seconds=60)
+            if outcome.stdout != "ran\n":
+                yield f"{interpreter} {name!r}: {outcome.verdict} {outcome.stdout[:60]!r} {outcome.stderr[:100]!r}"
+            target.forget(outcome.job_id)
