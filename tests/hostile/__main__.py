@@ -16,6 +16,7 @@ from pathlib import Path
 
 from hostile.campaign import Campaign, Report
 from hostile.cases import attacks, http_attacks
+from hostile.client import Target
 from hostile.http_attacks import HttpAttack, run_http_attack
 from hostile.model import Attack
 from hostile.node_view import NodeView
@@ -49,6 +50,11 @@ def chosen(options: argparse.Namespace) -> tuple[list[Attack], list[HttpAttack]]
     return jobs, [attack for attack in http_attacks(slow=not options.fast) if wanted(attack.id)]
 
 
+def fits(attack: Attack, target: Target) -> bool:
+    """Whether the target has what the attack is about: a broker that takes JSON alone unpacks and keeps no files."""
+    return target.takes_uploads or not (attack.case.uploads or attack.case.collect)
+
+
 def run(options: argparse.Namespace) -> bool:
     """Run everything; True when it all held."""
     jobs, requests = chosen(options)
@@ -63,7 +69,7 @@ def run(options: argparse.Namespace) -> bool:
         with contextlib.ExitStack() as running:
             for copy in copies:
                 running.enter_context(copy)
-            _jobs(copies, jobs, table)
+            _jobs(copies, [attack for attack in jobs if fits(attack, copies[0].target)], table)
             _http(copies[0], requests, table)
         final = node.base_problems(base) if node and base else []
         facts = (

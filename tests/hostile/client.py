@@ -33,6 +33,11 @@ class ServiceError(AssertionError):
     """The service broke a promise of its API: no answer, a 5xx, something that is no JSON, a job that never ends."""
 
 
+def as_json(parts: Mapping[str, bytes], manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The same job for a broker that takes JSON alone."""
+    return {**manifest, "files": {name: {"base64": base64.b64encode(data).decode()} for name, data in parts.items()}}
+
+
 def multipart(parts: Mapping[str, bytes], manifest: Mapping[str, Any] | bytes | None) -> tuple[bytes, str]:
     """A body and its content type. File names go in as they are: a library would mend what must stay broken."""
     boundary = secrets.token_hex(16)
@@ -60,6 +65,8 @@ class Target:
         assert parsed.hostname, f"not a URL: {url}"
         self.address = (parsed.hostname, parsed.port or (443 if parsed.scheme == "https" else 80))
         self.is_broker = self._looks_like_broker()
+        #: False for a broker that takes JSON alone: such a one neither unpacks archives nor hands out files.
+        self.takes_uploads = not self.is_broker or self._takes_multipart()
         self.description: dict[str, Any] = {} if self.is_broker else self.get("/").json()
         self.extensions = frozenset(self.description.get("extensions", ()))
 
@@ -78,6 +85,10 @@ class Target:
     def _looks_like_broker(self) -> bool:
         health = self.get("/health").json()
         return "active_nodes" in health
+
+    def _takes_multipart(self) -> bool:
+        body, content_type = multipart({}, None)
+        return self.call("POST", "/submit", data=body, headers={"Content-Type": content_type}).status_code != 415
 
     @property
     def slots(self) -> int:
@@ -103,6 +114,8 @@ class Target:
 
     def submit(self, parts: Mapping[str, bytes], manifest: Mapping[str, Any] | bytes | None) -> requests.Response:
         """POST /submit as it is, without retries."""
+        if not self.takes_uploads and manifest is not None and not isinstance(manifest, bytes):
+            return self.call("POST", "/submit", json=as_json(parts, manifest))
         body, content_type = multipart(parts, manifest)
         return self.call("POST", "/submit", data=body, headers={"Content-Type": content_type})
 
