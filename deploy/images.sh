@@ -9,9 +9,14 @@ deploy/bootstrap/engine.sh
 deploy/bootstrap/plugins.sh
 deploy/bootstrap/apparmor.sh
 base_image=$(deploy/bootstrap/base-image.sh)
-[ "$base_image" = debian:trixie-slim ] || remember SANDRUN_BASE_IMAGE "$base_image"
+if [ "$base_image" = debian:trixie-slim ]; then
+    forget SANDRUN_BASE_IMAGE
+else
+    remember SANDRUN_BASE_IMAGE "$base_image"
+fi
 log=$(mktemp)
-if ! docker compose --progress plain build >"$log" 2>&1; then
+say "building both images (log: $log)"
+if ! timeout 1800 docker compose --progress plain build >"$log" 2>&1; then
     tail -n 40 "$log" >&2
     fail "building the images failed; the whole log is in $log"
 fi

@@ -49,11 +49,12 @@ build_stand_in() {
     if ! have mmdebstrap; then
         can_install || fail "no registry answers and mmdebstrap is missing." \
             "Install mmdebstrap (or load the image: docker load), then run this again."
-        apt_install mmdebstrap
+        apt_install mmdebstrap debian-archive-keyring gpgv mount
     fi
     local mirror
-    mirror=${SANDRUN_DEBIAN_MIRROR:-$(debian_mirror)}
-    mmdebstrap --quiet --variant=minbase --include=ca-certificates \
+    mirror=$(setting SANDRUN_DEBIAN_MIRROR)
+    mirror=${mirror:-$(debian_mirror)}
+    timeout 900 mmdebstrap --quiet --variant=minbase --include=ca-certificates \
         --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
         --dpkgopt='path-include=/usr/share/doc/*/copyright' --dpkgopt='path-exclude=/usr/share/locale/*' \
         --customize-hook="cp $authorities/local/*.crt \"\$1$local_authorities/\" 2>/dev/null || true" \
@@ -65,7 +66,7 @@ build_stand_in() {
 
 add_authorities() {
     say "adding this machine's certificate authorities to the base image"
-    docker build --quiet --tag "$with_authorities" --file - "$authorities" >/dev/null <<DOCKERFILE
+    timeout 900 docker build --quiet --tag "$with_authorities" --file - "$authorities" >/dev/null <<DOCKERFILE
 FROM $upstream
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/*
 COPY local/ $local_authorities/

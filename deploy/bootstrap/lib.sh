@@ -33,6 +33,16 @@ debian_mirror() {
 # remember NAME VALUE: puts what this machine needs into .env, where every later docker compose finds it too.
 remember() {
     grep -qs "^$1=$2$" .env && return 0
-    [ -f .env ] && sed -i "/^$1=/d" .env
+    forget "$1"
+    # A last line without an end would swallow ours.
+    if [ -s .env ] && [ -n "$(tail -c 1 .env)" ]; then echo >>.env; fi
     printf '%s=%s\n' "$1" "$2" >>.env
+}
+forget() { if grep -qs "^$1=" .env; then sed -i "/^$1=/d" .env; fi; }
+
+# setting NAME: its value from the environment, else from .env, as docker compose sees it.
+setting() {
+    local value=${!1:-}
+    if [ -z "$value" ] && [ -f .env ]; then value=$(sed -n "s/^$1=//p" .env | tail -n 1); fi
+    printf '%s' "$value"
 }

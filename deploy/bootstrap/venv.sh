@@ -5,6 +5,7 @@ cd "$(dirname "$0")/../.."
 . deploy/bootstrap/lib.sh
 
 [ .venv/.complete -nt tests/requirements.txt ] && exit 0
+deploy/bootstrap/tools.sh venv
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "Python 3.11 or newer is needed, this is $(python3 --version)."
 say "making .venv from tests/requirements.txt"
 python3 -m venv .venv

@@ -27,6 +27,8 @@ BAD_BODIES = {
     "objects nested deep": (b'{"a":' * 50_000, 400),
     "a number beyond all": (b'{"code":"x","priority":' + b"9" * 5000 + b"}", 400),
     "a lone surrogate": (b'{"code":"\\ud800"}', 400),
+    "the other lone surrogate": (b'{"code":"\\udfff"}', 400),
+    "a lone surrogate in a deep nest": (b'{"code":' + b"[" * 700 + b'"\\ud800"' + b"]" * 700 + b"}", 400),
     "a NUL in the code": (b'{"code":"a\\u0000b"}', 422),
     "NaN": (b'{"code":"x","timeout":NaN}', 422),
     "infinity": (b'{"code":"x","timeout":Infinity}', 422),

@@ -50,6 +50,19 @@ async def test_registering(api: Api) -> None:
     assert unknown.secret is not None
 
 
+@pytest.mark.parametrize("half", [r"\ud800", r"\udbff", r"\uDC00", r"\udfff"])
+async def test_half_a_utf16_pair_in_an_output_is_mended(api: Api, half: str) -> None:
+    node = await api.node()
+    job_id = await api.submit()
+    (job,) = await node.claim()
+    head = f'{{"node_id": "{node.id}", "job_id": "{job["id"]}", "error": "", "exit_code": 0, "output": "a'
+    answer = await api.client.post(
+        "/complete", content=f'{head}{half}b"}}', headers={"Content-Type": "application/json"}
+    )
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+    assert (await api.ok("GET", f"/results/{job_id}"))["output"] == "a\ufffdb"
+
+
 async def test_an_ended_session_is_told_so(api: Api) -> None:
     old = await api.node()
     job_id = await api.submit()

@@ -36,9 +36,14 @@ async def read_json(request: Request, model: type[Model]) -> Model:
         if error.errors(include_url=False, include_input=False)[0]["type"] != "json_invalid":
             raise
         message = str(error.errors(include_url=False, include_input=False)[0]["msg"])
-    if node_call and "surrogate" in message:
-        return model.model_validate(_mended(body))
-    raise HttpError(400, f"The body is not JSON: {message.removeprefix('Invalid JSON: ')}.")
+    mended = _without_lone_surrogates(body)
+    if mended is None:
+        raise HttpError(400, f"The body is not JSON: {message.removeprefix('Invalid JSON: ')}.")
+    if not node_call:
+        raise HttpError(
+            400, "The body holds half of a UTF-16 pair (\\ud800 to \\udfff), which is no text: send bytes as base64."
+        )
+    return model.model_validate(mended)
 
 
 async def read_body(request: Request, limit: int, seconds: float) -> bytes:
@@ -84,12 +89,19 @@ def _too_large(limit: int) -> HttpError:
     return HttpError(413, f"The body is larger than {limit} bytes.")
 
 
-def _mended(body: bytes) -> Any:
-    """JSON with lone surrogates (Python programs send them for bytes that are no UTF-8), each of them now U+FFFD."""
+def _without_lone_surrogates(body: bytes) -> Any:
+    """The body's content with U+FFFD for each lone surrogate (Python programs send them for bytes that are no UTF-8);
+    None when something else is wrong with it."""
+    if rb"\ud" not in body.lower():
+        return None
     try:
-        return _mend(json.loads(body))
-    except (ValueError, RecursionError) as error:
-        raise HttpError(400, f"The body is not JSON: {error}.") from None
+        return _mend(json.loads(body, parse_constant=_refuse_constant))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
 
 
 def _mend(value: Any) -> Any:
