@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from sandrun.archive import UnpackLimits
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 
 STOP_SECONDS = 10.0
 SWEEP_SECONDS = 5.0
+SWEEP_FROM_BYTES = MIB
 UNPACKING_AT_ONCE = 2  # each may hold the largest upload twice
 INLINE_BYTES = 64 * 1024  # an upload this small without archives is checked on the event loop
 
@@ -99,9 +101,9 @@ class Service:
         self._rates.submitted(client, time.monotonic())
         return job
 
-    def spool_file(self, name: str) -> Path:
-        """Where a file may be made for a moment."""
-        return self._outputs.spool_file(name)
+    def reading(self, job: Job) -> AbstractContextManager[None]:
+        """Keep a job's files where they are for the time of the context."""
+        return self._outputs.reading(job)
 
     def quota(self, client: str) -> Quota:
         """Where a client stands with its rate limits."""
@@ -145,6 +147,8 @@ class Service:
 
     def _run_and_sign(self, job: Job) -> Outcome:
         outcome = self._run(job)
+        if job.kept_bytes > SWEEP_FROM_BYTES:
+            self.store.sweep(time.monotonic())  # the space is needed now, not in five seconds
         job.standing.call_loop(self._rates.used, job.client, outcome.cpu_seconds, time.monotonic())
         if self.identity is not None:
             hashes = {path: file.sha256 for path, file in job.collected.items()}

@@ -103,7 +103,7 @@ class Settings:
     retain_bytes: int = _setting(64 << 20, "output and files kept of finished jobs at most; the oldest go first")
     output_keep_bytes: int = _setting(1 << 20, "bytes kept of each output stream, half of them its first")
     collect_files: int = _setting(1000, "most files kept of one job")
-    collect_bytes: int = _setting(64 << 20, "most bytes of files kept of one job")
+    collect_bytes: int = _setting(32 << 20, "most bytes of files kept of one job")
 
     default_timeout: float = _setting(300.0, "seconds of wall clock for jobs that do not say")
     max_timeout: float = _setting(3600.0, "most seconds of wall clock")

@@ -10,6 +10,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -476,6 +477,18 @@ class TestFiles:
         deadline = time.monotonic() + SECONDS
         while node.client.get(f"/status/{job_id}").status_code != 404:
             assert time.monotonic() < deadline
+
+    def test_many_may_take_it_at_once(self, node: Node) -> None:
+        job_id = node.submit()
+        node.ended(job_id)
+        with ThreadPoolExecutor(8) as threads:
+            answers = list(threads.map(lambda _: node.client.get(f"/download/{job_id}"), range(8)))
+        whole = [answer for answer in answers if answer.status_code == 200]
+        assert whole
+        assert {answer.status_code for answer in answers} <= {200, 404}
+        for answer in whole:
+            with tarfile.open(fileobj=io.BytesIO(answer.content)) as archive:
+                assert len(archive.getnames()) == 3
 
     def test_no_archive_before_the_end_or_of_nothing(self, tmp_path: Path) -> None:
         with a_node(tmp_path, FakeLauncher(held)) as node:

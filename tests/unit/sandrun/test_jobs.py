@@ -291,14 +291,22 @@ class TestStore:
     def test_the_oldest_go_first_when_there_are_too_many(self) -> None:
         store = JobStore(1000, 3, 1 << 30, lambda job: None)
         jobs = [self.ended(store, float(number)) for number in range(5)]
-        assert store.sweep(10.0) == 2
+        assert store.sweep(20.0) == 2
         assert [store.get(job.id) is None for job in jobs] == [True, True, False, False, False]
 
     def test_or_too_much_to_keep(self) -> None:
         store = JobStore(1000, 100, 2500, lambda job: None)
         jobs = [self.ended(store, float(number), printed=1000) for number in range(4)]
-        assert store.sweep(10.0) == 2
+        assert store.sweep(20.0) == 2
         assert [store.get(job.id) is None for job in jobs] == [True, True, False, False]
+
+    def test_a_result_can_be_fetched_before_it_goes(self) -> None:
+        store = JobStore(1000, 100, 2500, lambda job: None)
+        jobs = [self.ended(store, float(number), printed=1000) for number in range(4)]
+        assert store.sweep(9.0) == 0
+        more = [self.ended(store, 9.0, printed=1000) for _ in range(2)]
+        assert store.sweep(9.0) == 1  # far too much: the oldest goes at once
+        assert [store.get(job.id) is None for job in (*jobs, *more)] == [True, False, False, False, False, False]
 
     def test_forgetting_twice_is_harmless(self) -> None:
         gone: list[Job] = []

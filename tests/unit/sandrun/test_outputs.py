@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import socket
+import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from sandrun.outputs.collect import Collection, CollectLimits, collect
+from sandrun.outputs.pack import tar_gz
 from sandrun.outputs.patterns import matcher
 
 LIMITS = CollectLimits(files=10, total_bytes=10_000, entries=2000, depth=8)
@@ -90,6 +93,32 @@ def test_bytes_are_bounded_in_all(job: Path, run) -> None:  # type: ignore[no-un
     found = run()
     assert sum(file.size for file in found.files.values()) <= LIMITS.total_bytes
     assert (len(found.files), found.passed_over["too big"]) == (3, 2)
+
+
+def test_names_of_one_file_share_one_copy(job: Path, run) -> None:  # type: ignore[no-untyped-def]
+    (job / "a.txt").write_bytes(bytes(3000))
+    os.link(job / "a.txt", job / "b.csv")
+    files = run().files
+    assert files["a.txt"].stored == files["b.csv"].stored
+    assert (files["a.txt"].mime_type, files["b.csv"].mime_type) == ("text/plain", "text/csv")
+    assert files["b.csv"].path == "b.csv"
+
+
+def test_a_directory_that_forbids_everything_is_read_all_the_same(job: Path, run) -> None:  # type: ignore[no-untyped-def]
+    (job / "good").write_bytes(b"1")
+    job.chmod(0)
+    assert list(run().files) == ["good"]
+
+
+def test_the_archive_is_one_that_others_read(job: Path, run) -> None:  # type: ignore[no-untyped-def]
+    contents = {"a": b"", "b/c.txt": b"x" * 511, "d": bytes(100_000)[:5000], "ü" * 60: b"long name"}
+    (job / "b").mkdir()
+    for path, content in contents.items():
+        (job / path).write_bytes(content)
+    packed = b"".join(tar_gz(run().files, 1_700_000_000.5))
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        assert {name: archive.extractfile(name).read() for name in archive.getnames()} == contents  # type: ignore[union-attr]
+        assert {member.mtime for member in archive} == {1_700_000_000}
 
 
 def test_files_are_bounded_in_number(job: Path, run) -> None:  # type: ignore[no-untyped-def]

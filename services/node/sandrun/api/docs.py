@@ -47,7 +47,6 @@ DOWNLOAD_ALL: dict[int | str, dict[str, Any]] = {
     },
     404: answer("No such job, or it left no files."),
     409: answer("The job has not ended."),
-    503: answer("This node has no room for the archive."),
 }
 
 DOWNLOAD_ONE: dict[int | str, dict[str, Any]] = {

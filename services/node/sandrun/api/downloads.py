@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import tarfile
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
 from fastapi import APIRouter
-from fastapi.responses import FileResponse
+from fastapi.responses import StreamingResponse
 from starlette.background import BackgroundTask
 
 from sandrun.api import docs, models
@@ -17,6 +16,8 @@ from sandrun.api.errors import ApiError
 from sandrun.api.routes import JobDep, ServiceDep
 from sandrun.jobs.job import Job
 from sandrun.names import UnsafeNameError, safe_path
+from sandrun.outputs.collected import CollectedFile
+from sandrun.outputs.pack import CHUNK_BYTES, tar_gz
 from sandrun.service import Service
 
 __all__ = ["router"]
@@ -50,24 +51,23 @@ async def outputs(job: JobDep) -> dict[str, Any]:
     }
 
 
-@router.get("/download/{job_id}", responses=docs.DOWNLOAD_ALL, response_class=FileResponse)
-async def download_all(job: JobDep, service: ServiceDep) -> FileResponse:
+@router.get("/download/{job_id}", responses=docs.DOWNLOAD_ALL, response_class=StreamingResponse)
+async def download_all(job: JobDep, service: ServiceDep) -> StreamingResponse:
     """Every output in one tar.gz. When it has been sent, the job and its data are deleted."""
     if not job.status.terminal:
         raise ApiError(409, f"the job is {job.status.value}; its files can be had once it has ended")
     if not job.collected:
         raise ApiError(404, "the job left no files")
-    packed = await asyncio.to_thread(_pack, job, service.spool_file(f"{job.id}.tar.gz"))
-    return FileResponse(
-        packed,
+    return StreamingResponse(
+        _all_files(job, service),
         media_type="application/gzip",
-        filename=f"{job.id}.tar.gz",
-        background=BackgroundTask(_sent, service, job, packed),
+        headers={"Content-Disposition": f'attachment; filename="{job.id}.tar.gz"'},
+        background=BackgroundTask(asyncio.to_thread, service.store.forget, job),
     )
 
 
-@router.get("/download/{job_id}/{path:path}", responses=docs.DOWNLOAD_ONE, response_class=FileResponse)
-async def download_one(job: JobDep, path: str) -> FileResponse:
+@router.get("/download/{job_id}/{path:path}", responses=docs.DOWNLOAD_ONE, response_class=StreamingResponse)
+async def download_one(job: JobDep, service: ServiceDep, path: str) -> StreamingResponse:
     """One output file with its MIME type."""
     try:
         wanted = safe_path(path)
@@ -76,34 +76,24 @@ async def download_one(job: JobDep, path: str) -> FileResponse:
     file = job.collected.get(wanted)
     if file is None:
         raise ApiError(404, "the job left no such file; GET /outputs lists those it left")
-    return FileResponse(
-        file.stored, media_type=file.mime_type, filename=wanted.rpartition("/")[2], headers=SAFE_HEADERS
-    )
+    headers = {
+        **SAFE_HEADERS,
+        "Content-Length": str(file.size),
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(wanted.rpartition('/')[2])}",
+    }
+    return StreamingResponse(_one_file(job, service, file), media_type=file.mime_type, headers=headers)
 
 
-def _pack(job: Job, target: Path) -> Path:
-    """Write the archive. Owners, times and modes are the same for everybody: the content is what counts."""
-    try:
-        with tarfile.open(target, "w:gz", compresslevel=1) as archive:
-            for path, file in sorted(job.collected.items()):
-                entry = tarfile.TarInfo(path)
-                entry.size = file.size
-                entry.mode = 0o644
-                entry.mtime = int(job.created)
-                with file.stored.open("rb") as content:
-                    archive.addfile(entry, content)
-    except FileNotFoundError:  # another download has finished meanwhile, and the data went with it
-        target.unlink(missing_ok=True)
-        raise ApiError(404, "Job not found") from None
-    except OSError as error:
-        target.unlink(missing_ok=True)
-        raise ApiError(503, f"this node cannot store the archive ({error.strerror})", Retry_After="10") from None
-    return target
+def _all_files(job: Job, service: Service) -> Iterator[bytes]:
+    """Iterated on a worker thread, where reading files holds up nobody."""
+    with service.reading(job):
+        yield from tar_gz(job.collected, job.created)
 
 
-async def _sent(service: Service, job: Job, packed: Path) -> None:
-    await asyncio.to_thread(packed.unlink, missing_ok=True)
-    await asyncio.to_thread(service.store.forget, job)
+def _one_file(job: Job, service: Service, file: CollectedFile) -> Iterator[bytes]:
+    with service.reading(job), file.stored.open("rb") as content:
+        while data := content.read(CHUNK_BYTES):
+            yield data
 
 
 def _readable(size: float) -> str:

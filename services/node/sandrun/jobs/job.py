@@ -132,4 +132,4 @@ class Job:
         """Memory that the finished job's data takes."""
         keep = self.manifest.limits.output_keep_bytes
         printed = min(self.stdout.total, keep) + min(self.stderr.total, keep)
-        return printed + sum(file.size for file in self.collected.values())
+        return printed + sum({file.stored: file.size for file in self.collected.values()}.values())

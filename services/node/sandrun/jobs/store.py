@@ -5,10 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from operator import itemgetter
 
 from sandrun.jobs.job import Job
 
 __all__ = ["JobStore"]
+
+#: Whoever waits for a job's end gets this long to fetch its result, unless there is far too much to keep.
+GRACE_SECONDS = 10.0
+FAR_TOO_MUCH = 2
 
 log = logging.getLogger(__name__)
 
@@ -49,14 +54,16 @@ class JobStore:
     def sweep(self, now: float) -> int:
         """Forget what is over its time (`now` is monotonic) or too much; returns how many jobs went."""
         with self._lock:
-            ended = [job for job in self._jobs.values() if job.finished is not None]
-        ended.sort(key=lambda job: job.finished or 0.0)
-        kept_bytes = sum(job.kept_bytes for job in ended)
+            jobs = list(self._jobs.values())
+        ended = sorted(((job.finished, job) for job in jobs if job.finished is not None), key=itemgetter(0))
+        kept_bytes = sum(job.kept_bytes for _, job in ended)
         count = len(ended)
         gone = 0
-        for job in ended:
-            expired = now - (job.finished or now) > self._ttl
-            if not expired and count <= self._most_jobs and kept_bytes <= self._most_bytes:
+        for finished, job in ended:
+            age = now - finished
+            too_much = count > self._most_jobs or kept_bytes > self._most_bytes
+            far_too_much = kept_bytes > FAR_TOO_MUCH * self._most_bytes
+            if age <= self._ttl and not far_too_much and not (too_much and age > GRACE_SECONDS):
                 break
             count -= 1
             kept_bytes -= job.kept_bytes

@@ -6,13 +6,14 @@ are taken; entries, depth, bytes and names are bounded. What is passed over is c
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import mimetypes
 import os
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sandrun.names import MAX_DEPTH, UnsafeNameError, safe_path
@@ -22,6 +23,7 @@ __all__ = ["CollectLimits", "Collection", "collect"]
 
 OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 OPEN_DIRECTORY = OPEN_FILE | os.O_DIRECTORY
+DIRECTORY_MODE = 0o755
 CHUNK_BYTES = 256 * 1024
 UNKNOWN_TYPE = "application/octet-stream"
 
@@ -61,13 +63,17 @@ def collect(
     """
     collection = Collection()
     left = limits.total_bytes
+    copies: dict[tuple[int, int], CollectedFile] = {}
+    with contextlib.suppress(OSError):
+        os.fchmod(directory_fd, DIRECTORY_MODE)  # ours to read, whatever the job made of it
     for path, parent_fd, name in _walk(directory_fd, limits, collection.passed_over):
         if not wanted(path):
             continue
         if len(collection.files) >= limits.files:
             collection.passed_over[f"more than {limits.files} files"] += 1
             continue
-        copied = _copy(parent_fd, name, path, target / str(len(collection.files)), left, unchanged.get(path))
+        stored = target / str(len(collection.files))
+        copied = _copy(_Source(parent_fd, name, path), stored, left, unchanged.get(path), copies)
         if isinstance(copied, str):
             collection.passed_over[copied] += 1
         elif copied is not None:
@@ -134,12 +140,23 @@ def _checked_path(directory: str, name: str) -> str | None:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class _Source:
+    parent_fd: int
+    name: str
+    path: str
+
+
 def _copy(
-    parent_fd: int, name: str, path: str, stored: Path, most_bytes: int, unchanged: bytes | None
+    entry: _Source,
+    stored: Path,
+    most_bytes: int,
+    unchanged: bytes | None,
+    copies: dict[tuple[int, int], CollectedFile],
 ) -> CollectedFile | str | None:
-    """The copy, or why there is none, or None for an input that did not change."""
+    """The copy, or why there is none, or None for an input that did not change. One copy serves all names of a file."""
     try:
-        source = os.open(name, OPEN_FILE, dir_fd=parent_fd)
+        source = os.open(entry.name, OPEN_FILE, dir_fd=entry.parent_fd)
     except OSError:
         return "unreadable files"
     try:
@@ -150,14 +167,20 @@ def _copy(
             return "too big"
         if unchanged is not None and found.st_size == len(unchanged) and _same(source, unchanged):
             return None
+        mime_type = mimetypes.guess_type(entry.path)[0] or UNKNOWN_TYPE
+        copy = copies.get((found.st_dev, found.st_ino))
+        if copy is not None:
+            return replace(copy, path=entry.path, mime_type=mime_type)
         stored.parent.mkdir(mode=0o700, exist_ok=True)
         size, digest = _copy_bytes(source, stored, most_bytes)
     except OSError as error:
         return f"the node could not store them ({error.strerror})"
     finally:
         os.close(source)
-    mime_type = mimetypes.guess_type(path)[0] or UNKNOWN_TYPE
-    return CollectedFile(path, size, digest, mime_type, stored)
+    copied = CollectedFile(entry.path, size, digest, mime_type, stored)
+    if found.st_nlink > 1:
+        copies[found.st_dev, found.st_ino] = copied
+    return copied
 
 
 def _same(source: int, expected: bytes) -> bool:

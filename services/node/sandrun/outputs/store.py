@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import secrets
+import contextlib
 import shutil
+import threading
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from sandrun.jobs.job import Job
@@ -20,6 +23,9 @@ class OutputStore:
     def __init__(self, directory: Path, limits: CollectLimits) -> None:
         self._directory = directory
         self._limits = limits
+        self._lock = threading.Lock()
+        self._readers: Counter[str] = Counter()
+        self._forgotten: set[str] = set()
 
     def prepare(self) -> None:
         """Make the directory, empty: what an earlier run left has no job any more."""
@@ -39,11 +45,34 @@ class OutputStore:
         job.collected = collection.files
         job.collect_notes = collection.notes()
 
-    def spool_file(self, name: str) -> Path:
-        """A path for a file that lives for one answer. `prepare` deletes what a crash left."""
-        return self._directory / f"{secrets.token_hex(8)}-{name}"
+    @contextlib.contextmanager
+    def reading(self, job: Job) -> Iterator[None]:
+        """Keep the job's files where they are, even if it is forgotten meanwhile."""
+        with self._lock:
+            self._readers[job.id] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._readers[job.id] -= 1
+                last = not self._readers[job.id]
+                if last:
+                    del self._readers[job.id]
+                forgotten = last and job.id in self._forgotten
+                self._forgotten -= {job.id} if forgotten else set()
+            if forgotten:
+                self._delete(job)
 
     def discard(self, job: Job) -> None:
-        """Delete a job's files."""
-        if job.collected:
-            shutil.rmtree(self._directory / job.id, ignore_errors=True)
+        """Delete a job's files, when the last who reads them has done."""
+        if not job.collected:
+            return
+        with self._lock:
+            if self._readers[job.id]:
+                self._forgotten.add(job.id)
+                return
+            del self._readers[job.id]
+        self._delete(job)
+
+    def _delete(self, job: Job) -> None:
+        shutil.rmtree(self._directory / job.id, ignore_errors=True)
