@@ -17,6 +17,7 @@ import uvloop
 from bench.figures import Figure, markdown, plain
 from bench.sandbox import measure_sandbox
 from bench.scale import measure_aside, measure_million
+from bench.shapes import measure_shapes
 from bench.throughput import measure_throughput
 
 REPORT = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
@@ -24,6 +25,7 @@ PARTS: dict[str, Callable[[Path, int], Awaitable[list[Figure]]]] = {
     "throughput": measure_throughput,
     "aside": measure_aside,
     "million": measure_million,
+    "shapes": measure_shapes,
     "sandbox": measure_sandbox,
 }
 
