@@ -276,6 +276,7 @@ async def test_too_many_kinds_of_jobs(started: Started) -> None:
         response = await api.call("POST", "/submit", {"code": "x", "requires": {"region": "r4"}})
         assert (response.status_code, response.headers["retry-after"]) == (503, "1")
         await api.submit(requires={"region": "r1"})
+        await api.submit("a plain job", memory_mb=128)
 
 
 WORDS = st.sampled_from(

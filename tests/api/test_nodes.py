@@ -205,6 +205,16 @@ async def test_a_heartbeat_reconciles(api: Api) -> None:
     assert [ref["job_id"] for ref in answer["renewed"]] == [kept]
 
 
+async def test_a_claim_that_the_node_has_given_up_gets_nothing(api: Api) -> None:
+    node = await api.node()
+    await node.beat(claims_done=3)
+    await api.submit()
+    late = {**node.who, "claim_number": 3, "wait": 5}
+    assert (await api.ok("POST", "/claim", late))["jobs"] == []
+    node.claims = 3
+    assert len(await node.claim()) == 1
+
+
 async def test_a_beat_without_a_list_renews_everything(api: Api) -> None:
     node = await api.node()
     await api.submit()

@@ -84,19 +84,19 @@ class Model:
         """A new job is pending, at once or from its start time."""
         self.jobs[new.id] = ModelJob(new, run_at=new.run_at)
 
-    def claimable(self, class_key: str, now: float) -> list[ModelJob]:
-        """Pending jobs of a class whose time has come, lowest rank first, then the older."""
+    def claimable(self, classes: tuple[str, ...], now: float) -> list[ModelJob]:
+        """Pending jobs of these classes whose time has come: lowest rank, then class named first, then the older."""
         jobs = [
-            (job.new.rank, place, job)
+            (job.new.rank, classes.index(job.new.class_key), place, job)
             for place, job in enumerate(self.jobs.values())
-            if job.status == "pending" and job.new.class_key == class_key and (job.run_at or 0.0) <= now
+            if job.status == "pending" and job.new.class_key in classes and (job.run_at or 0.0) <= now
         ]
-        return [job for _, _, job in sorted(jobs, key=lambda item: item[:2])]
+        return [job for *_, job in sorted(jobs, key=lambda item: item[:3])]
 
-    def claim(self, node: str, class_key: str, wanted: int, now: float) -> list[tuple[str, int, int]]:
+    def claim(self, node: str, classes: tuple[str, ...], wanted: int, now: float) -> list[tuple[str, int, int]]:
         """The first `wanted` claimable jobs are the node's; each grant has a fence that was never used before."""
         got = []
-        for job in self.claimable(class_key, now)[:wanted]:
+        for job in self.claimable(classes, now)[:wanted]:
             job.status, job.holder, job.run_at = "assigned", node, None
             job.fence += 1
             job.attempt += 1

@@ -37,6 +37,16 @@ async def test_at_equal_rank_the_class_named_first_wins(store: Store) -> None:
     assert [job.id for job in await claim(store, classes=(PYTHON, RUBY))] == ["py"]
 
 
+async def test_with_bounds_few_of_many_classes_are_looked_at(store: Store, heard: Heard) -> None:
+    await register(store)
+    kinds = tuple(f'["kind-{number}"]' for number in range(200))
+    await submit(store, *(new_job(class_key=kind, rank=float(place)) for place, kind in enumerate(kinds)))
+    bounds = tuple(heard.bounds[kind] for kind in kinds)
+    grant = await store.claim(ClaimRequest("node-1", kinds, max_jobs=2, bounds=bounds), 0.0)
+    assert len(grant.jobs) == 2
+    assert heard.changes[-1].drained == set(kinds[:2]), "two were looked at, and no third"
+
+
 async def test_other_classes_stay(store: Store, heard: Heard) -> None:
     await register(store)
     await submit(store, new_job("ruby", class_key=RUBY))

@@ -100,13 +100,15 @@ class StoreMachine(RuleBasedStateMachine):
         assert self._run(register(self.store, node, now, TTL)) == self.model.register(node, now)
 
     @precondition(lambda self: self.model.sessions)
-    @rule(node=NODES, class_key=CLASSES, wanted=st.integers(1, 3))
-    def claim(self, node: str, class_key: str, wanted: int) -> None:
+    @rule(node=NODES, classes=st.sampled_from([(PYTHON,), (RUBY,), (PYTHON, RUBY)]), wanted=st.integers(1, 3))
+    def claim(self, node: str, classes: tuple[str, ...], wanted: int) -> None:
         if node not in self.model.sessions:
             return
         now = self.clock.now()
-        jobs = self._run(claim(self.store, node, now, (class_key,), max_jobs=wanted, deadline_slack=SLACK))
-        expected = self.model.claim(node, class_key, wanted, now)
+        known = self.heard.bounds
+        bounds = tuple(known.get(key, float("-inf")) for key in classes)
+        jobs = self._run(claim(self.store, node, now, classes, max_jobs=wanted, bounds=bounds, deadline_slack=SLACK))
+        expected = self.model.claim(node, classes, wanted, now)
         assert [(job.id, job.attempt, job.fence) for job in jobs] == expected
         self.refs += [(node, (job.id, job.fence)) for job in jobs]
 

@@ -1,5 +1,6 @@
 """Stores for tests: every implementation under one name, migrated once and copied."""
 
+import atexit
 import random
 import shutil
 import tempfile
@@ -36,9 +37,10 @@ STORES["sqlite"] = _sqlite
 
 @cache
 def _migrated() -> Path:
-    path = Path(tempfile.mkdtemp(prefix="broker-test-")) / "template.db"
-    migrate(path)
-    return path
+    directory = Path(tempfile.mkdtemp(prefix="broker-test-"))
+    atexit.register(shutil.rmtree, directory)
+    migrate(directory / "template.db")
+    return directory / "template.db"
 
 
 class Heard:
@@ -70,6 +72,18 @@ class Heard:
             classes |= changes.ready.keys()
             classes -= changes.drained
         return classes
+
+    @property
+    def bounds(self) -> dict[str, float]:
+        """For each class a rank below which nothing is claimable, by all that was told."""
+        bounds: dict[str, float] = {}
+        for changes in self.changes:
+            for key, rank in changes.best.items():
+                bounds[key] = min(rank, bounds.get(key, rank))
+            bounds.update({key: rank for key, rank in changes.bounds.items() if key in bounds})
+            for key in changes.drained:
+                bounds.pop(key, None)
+        return bounds
 
     @property
     def flow_changes(self) -> int:

@@ -115,8 +115,8 @@ async def list_jobs(
     queries = broker_of(request).queries
     wanted = JobFilter(status, submitter, (name, value) if label else None, cursor, limit)
     jobs, following = await queries.list_jobs(wanted)
-    profiles = queries.live_profiles()
-    shown = [job_json(job, queries.waiting_for(job, profiles)) for job in jobs]
+    groups = queries.live_groups()
+    shown = [job_json(job, queries.waiting_for(job, groups)) for job in jobs]
     return Json({"jobs": shown, "next_cursor": following})
 
 

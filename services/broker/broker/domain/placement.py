@@ -15,6 +15,11 @@ __all__ = ["MEMORY_STEP_MB", "JobClass", "NodeProfile", "can_run", "distance", "
 MEMORY_STEP_MB = 64
 """Memory is matched in steps, so that odd numbers do not multiply the classes."""
 
+PLAIN_MEMORY_MB = 4096
+"""More memory than that is out of the ordinary."""
+CORE_STEP = 0.5
+"""CPU cores are matched in steps, too."""
+
 _EARTH_HALF_GIRTH_KM = 20_038.0
 
 
@@ -33,6 +38,16 @@ class JobClass:
     prefer_region: str | None = None
     prefer_near: tuple[float, float] | None = None
     """Latitude and longitude in degrees, rounded to one degree."""
+
+    @property
+    def has_preference(self) -> bool:
+        """Whether some nodes are better than others for it."""
+        return self.prefer_region is not None or self.prefer_near is not None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it asks for nothing out of the ordinary: there are few such classes."""
+        return self == JobClass(self.interpreter, self.memory_mb) and self.memory_mb <= PLAIN_MEMORY_MB
 
     def key(self) -> str:
         """The class as compact text: what the store keeps with each job."""
@@ -72,6 +87,11 @@ class JobClass:
     def memory_step(memory_mb: int | None) -> int:
         """`memory_mb` rounded up to the step in which memory is matched; 0 for none."""
         return 0 if not memory_mb else math.ceil(memory_mb / MEMORY_STEP_MB) * MEMORY_STEP_MB
+
+    @staticmethod
+    def core_step(cores: float | None) -> float:
+        """`cores` rounded up to the step in which they are matched; 0 for none."""
+        return 0.0 if not cores else math.ceil(cores / CORE_STEP) * CORE_STEP
 
 
 @dataclass(frozen=True, slots=True)

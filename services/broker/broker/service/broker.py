@@ -117,7 +117,8 @@ class Broker:
                     if change < 0:
                         self.queue.look_again(node_id)
             for class_key, count in changes.ready.items():
-                self.queue.ready(class_key, count)
+                self.queue.ready(class_key, count, changes.best[class_key])
+            self.queue.bounded(changes.bounds)
             self._share(changes)
             self.waits.finished(changes.finished)
         if not self.store.totals()[JobStatus.PENDING]:

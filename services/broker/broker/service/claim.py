@@ -64,12 +64,14 @@ class Claims:
         give_up = loop.time() + wish.wait
         look = wish.claim_number is not None  # a repeated number gets its old attempts, pending jobs or not
         while not session.claims_nothing:
+            if _given_up(session, wish):
+                return Grant()
             granted = ClaimGrant(())
             if look or self._queue.runnable(session):
                 granted = await self._take(session, wish)
             look = False
             if granted.jobs:
-                if not watch.gone:
+                if not watch.gone and not _given_up(session, wish):
                     return Grant(granted.jobs)
                 await self._put_back(session, granted)
             if watch.gone or loop.time() >= give_up or not self._may_wait(session):
@@ -87,6 +89,7 @@ class Claims:
             ClaimRequest(
                 node_id=session.node_id,
                 class_keys=classes,
+                bounds=self._queue.bounds(classes),
                 max_jobs=wish.max_jobs,
                 session_number=session.number,
                 claim_number=wish.claim_number,
@@ -104,7 +107,7 @@ class Claims:
         return granted
 
     async def _put_back(self, session: NodeSession, granted: ClaimGrant) -> None:
-        """The caller hung up while it was being served: nobody would run these jobs."""
+        """The caller hung up, or gave the claim up, while it was being served: nobody would run these jobs."""
         refs = [(job.id, job.fence) for job in granted.jobs]
         await self._store.release(session.node_id, refs, self._clock.now(), self._settings.result_ttl)
 
@@ -128,6 +131,11 @@ class Claims:
             return waiter.future.done()
         finally:
             self._queue.end(waiter)
+
+
+def _given_up(session: NodeSession, wish: Claim) -> bool:
+    """Whether the node said in a heartbeat that it waits no more for this claim's answer."""
+    return wish.claim_number is not None and wish.claim_number <= session.claims_done
 
 
 class _Watch:

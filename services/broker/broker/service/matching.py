@@ -6,13 +6,19 @@ one that has been without a job the longest. One job wakes one claim: no herd.
 
 import asyncio
 import heapq
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from broker.domain.placement import JobClass
 from broker.errors import OverloadedError
 from broker.service.sessions import NodeSession, ProfileGroup
 
 __all__ = ["ClaimQueue", "Waiter"]
+
+UNKNOWN = float("-inf")
+"""The bound of a class that no claim has looked at."""
+CANDIDATES = 32
+"""Kinds of nodes that are compared for a job without preference: enough to find one that is nearly idle."""
 
 
 @dataclass(slots=True, eq=False)
@@ -53,7 +59,7 @@ class ClaimQueue:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._pending: set[str] = set()
+        self._pending: dict[str, float] = {}
         self._version = 0
         self._lines: dict[int, _Line] = {}
         self._by_node: dict[str, list[Waiter]] = {}
@@ -64,21 +70,35 @@ class ClaimQueue:
         return self._count
 
     @property
-    def pending_classes(self) -> set[str]:
+    def pending_classes(self) -> Collection[str]:
         """Classes that may have claimable jobs."""
-        return self._pending
+        return self._pending.keys()
 
     def runnable(self, session: NodeSession) -> tuple[str, ...]:
         """Classes with pending jobs that the node can run."""
         return session.group.runnable(self._pending, self._version)
 
+    def bounds(self, class_keys: Iterable[str]) -> tuple[float, ...]:
+        """For each class a rank below which it has nothing claimable."""
+        return tuple(self._pending.get(key, UNKNOWN) for key in class_keys)
+
     # ---- news
 
-    def ready(self, class_key: str, count: int) -> None:
-        """`count` jobs of a class became claimable."""
-        if class_key not in self._pending:
-            self._pending.add(class_key)
+    def ready(self, class_key: str, count: int, best_rank: float = UNKNOWN) -> None:
+        """`count` jobs of a class became claimable, the first of them at `best_rank`."""
+        known = self._pending.get(class_key)
+        if known is None:
             self._version += 1
+        self._pending[class_key] = best_rank if known is None else min(known, best_rank)
+        self._wake(class_key, count)
+
+    def bounded(self, bounds: Mapping[str, float]) -> None:
+        """A claim found that these classes have nothing below these ranks."""
+        for key, rank in bounds.items():
+            if key in self._pending:
+                self._pending[key] = rank
+
+    def _wake(self, class_key: str, count: int) -> None:
         for _ in range(count):
             best = self._best_for(class_key)
             if best is None:
@@ -88,8 +108,7 @@ class ClaimQueue:
     def drained(self, class_keys: Iterable[str]) -> None:
         """Nothing of these classes is claimable now."""
         for key in class_keys:
-            if key in self._pending:
-                self._pending.discard(key)
+            if self._pending.pop(key, None) is not None:
                 self._version += 1
 
     def look_again(self, node_id: str) -> None:
@@ -114,7 +133,8 @@ class ClaimQueue:
     def offer(self, class_keys: Iterable[str]) -> None:
         """A claim that was woken for one of these has no room: wake another."""
         for key in class_keys:
-            self.ready(key, 1)
+            if key in self._pending:
+                self._wake(key, 1)
 
     def begin(self, session: NodeSession) -> Waiter:
         """Let a claim wait; give it back with `end`."""
@@ -148,20 +168,21 @@ class ClaimQueue:
         if waiter.future.done() and not waiter.future.cancelled():
             class_key = waiter.future.result()
             if class_key is not None and class_key in self._pending:
-                self.ready(class_key, 1)
+                self._wake(class_key, 1)
 
     def _best_for(self, class_key: str) -> Waiter | None:
-        best: tuple[float, Waiter] | None = None
+        """The waiting claim to wake. Lines are looked at in the order in which they began to wait."""
+        prefers = JobClass.from_key(class_key).has_preference
+        candidates: list[tuple[float, Waiter]] = []
         for line in self._lines.values():
             if not line.group.can_run(class_key):
                 continue
             waiter = self._first_able(line)
-            if waiter is None:
-                continue
-            candidate = (line.group.distance(class_key), waiter)
-            if best is None or candidate < best:
-                best = candidate
-        return best[1] if best else None
+            if waiter is not None:
+                candidates.append((line.group.distance(class_key) if prefers else 0.0, waiter))
+                if not prefers and len(candidates) >= CANDIDATES:
+                    break
+        return min(candidates)[1] if candidates else None
 
     @staticmethod
     def _first_able(line: _Line) -> Waiter | None:

@@ -114,6 +114,7 @@ class Nodes:
         """Renew the lease; compare what the node holds with what it should. UnknownNodeError, SessionEndedError."""
         session = self._book.check(body.node_id, body.session)
         session.sign_of_life(self._clock.now(), self._settings.node_timeout)
+        session.claims_done = max(session.claims_done, -1 if body.claims_done is None else body.claims_done)
         if session.leaving != body.draining:
             session.leaving = body.draining
             self._queue.look_again(session.node_id)

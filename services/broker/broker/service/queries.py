@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from broker.clock import Clock, iso
-from broker.domain.placement import JobClass, NodeProfile, waiting_for
+from broker.domain.placement import JobClass, waiting_for
 from broker.domain.words import Failure, JobStatus
 from broker.errors import GoneError, InvalidFieldError, NotFoundError
-from broker.service.sessions import NodeSession, SessionBook
+from broker.service.sessions import NodeSession, ProfileGroup, SessionBook
 from broker.service.waits import EndWaits
 from broker.settings import Settings
 from broker.store.base import Store
@@ -71,22 +71,18 @@ class Queries:
 
     async def nodes(self) -> list[tuple[NodeSession, int, int]]:
         """Every known node with its completed and failed jobs."""
-        found = []
-        for node in await self._store.nodes():
-            session = self._book.find(node.id)
-            if session is not None:
-                found.append((session, node.jobs_completed, node.jobs_failed))
-        return found
+        counters = await self._store.node_counters()
+        return [(session, *counters.get(session.node_id, (0, 0))) for session in self._book]
 
     def is_alive(self, session: NodeSession) -> bool:
         """Whether the node's lease holds."""
         return session.alive(self._clock.now())
 
-    def live_profiles(self) -> list[NodeProfile]:
+    def live_groups(self) -> list[ProfileGroup]:
         """What the live nodes that may claim offer; ask once for many jobs."""
-        return [group.profile for group in self._book.claiming_groups(self._clock.now())]
+        return self._book.claiming_groups(self._clock.now())
 
-    def waiting_for(self, job: Job, profiles: Sequence[NodeProfile] | None = None) -> str | None:
+    def waiting_for(self, job: Job, groups: Sequence[ProfileGroup] | None = None) -> str | None:
         """Why a pending job waits, in words; None when it does not."""
         if job.status is not JobStatus.PENDING:
             return None
@@ -95,8 +91,10 @@ class Queries:
                 return "an identical job to end"
             what = "another try after a backoff" if job.attempt else "its start time"
             return f"{what}, at {iso(job.run_at)}"
-        offered = self.live_profiles() if profiles is None else profiles
-        return waiting_for(JobClass.from_key(job.class_key), offered) or "a free slot"
+        offered = self.live_groups() if groups is None else groups
+        if any(group.can_run(job.class_key) for group in offered):
+            return "a free slot"
+        return waiting_for(JobClass.from_key(job.class_key), (group.profile for group in offered))
 
     async def _look(
         self, job_id: str, read: Callable[[str], Awaitable[Found | None]], job_of: Callable[[Found], Job], wait: float

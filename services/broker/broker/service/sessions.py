@@ -7,7 +7,7 @@ length, so that a restarted broker knows who was alive.
 import hashlib
 import hmac
 import secrets
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakValueDictionary
@@ -52,7 +52,7 @@ class ProfileGroup:
         """How far these nodes are from what the class prefers."""
         return distance(JobClass.from_key(class_key), self.profile)
 
-    def runnable(self, pending: set[str], version: int) -> tuple[str, ...]:
+    def runnable(self, pending: Collection[str], version: int) -> tuple[str, ...]:
         """Those of the pending classes that these nodes can run, nearest preference first."""
         if self._runnable[0] != version:
             keys = [key for key in pending if self.can_run(key)]
@@ -88,6 +88,8 @@ class NodeSession:
     last_granted: float = 0.0
     lapsed: bool = False
     """Its lease ended and its jobs were rescued."""
+    claims_done: int = -1
+    """The highest claim number that the node said it has done with: it would not know what such a claim gets."""
     unsaved: bool = False
 
     @property

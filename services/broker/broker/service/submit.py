@@ -86,8 +86,10 @@ class Submits:
             raise InvalidFieldError(f"{where}timeout", f"timeout is at most {limit:g} seconds (JOB_TIMEOUT).")
         if job.interpreter not in COMMON_INTERPRETERS:
             self._check_interpreter(job.interpreter, where)
-        class_key = class_of(job).key()
-        self._check_classes(class_key)
+        job_class = class_of(job)
+        class_key = job_class.key()
+        if not job_class.is_plain:
+            self._check_classes(class_key)
         run_at = _moment(job.not_before, now, f"{where}not_before")
         return _Checked(
             job,
@@ -142,7 +144,7 @@ def class_of(job: SubmitJob) -> JobClass:
         interpreter=job.interpreter,
         memory_mb=JobClass.memory_step(job.memory_mb),
         gpu=bool(wants and wants.gpu),
-        min_cpu_cores=(wants.min_cpu_cores or 0) if wants else 0,
+        min_cpu_cores=JobClass.core_step(wants.min_cpu_cores if wants else None),
         labels=tuple(sorted(wants.labels.items())) if wants else (),
         region=wants.region if wants else None,
         prefer_region=likes.region if likes else None,

@@ -146,6 +146,10 @@ class Store(Protocol):
         """All nodes, the longest known first."""
         ...
 
+    async def node_counters(self) -> dict[str, tuple[int, int]]:
+        """Node id -> jobs that it completed, and failed."""
+        ...
+
     def trouble(self) -> str | None:
         """What the database said when it last refused a change; None when it takes them."""
         ...

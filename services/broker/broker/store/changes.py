@@ -17,6 +17,10 @@ class Changes:
 
     ready: dict[str, int] = field(default_factory=dict)
     """Class key -> jobs that became claimable."""
+    best: dict[str, float] = field(default_factory=dict)
+    """Class key -> the lowest rank among those."""
+    bounds: dict[str, float] = field(default_factory=dict)
+    """Class key -> a rank below which nothing is claimable, as a claim found out; applied after `best`."""
     drained: set[str] = field(default_factory=set)
     """Classes that a claim found empty, or left so; applied after `ready`."""
     finished: list[str] = field(default_factory=list)
@@ -38,9 +42,10 @@ class Changes:
         """Note that a job waits for a moment."""
         self.due = moment if self.due is None else min(self.due, moment)
 
-    def claimable(self, class_key: str) -> None:
+    def claimable(self, class_key: str, rank: float) -> None:
         """Count a job that became claimable."""
         self.ready[class_key] = self.ready.get(class_key, 0) + 1
+        self.best[class_key] = min(rank, self.best.get(class_key, rank))
 
     def holds(self, node_id: str, change: int) -> None:
         """Count attempts that a node got or lost."""

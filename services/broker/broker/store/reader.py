@@ -86,6 +86,10 @@ class Reader:
         held: dict[str, int] = dict(self._all(reads.HELD_COUNTS))
         return [_node(row, held) for row in self._all(reads.NODES)]
 
+    def node_counters(self) -> dict[str, tuple[int, int]]:
+        """See Store.node_counters."""
+        return {node_id: (completed, failed) for node_id, completed, failed in self._all(reads.NODE_COUNTERS)}
+
     def _one(self, sql: str, **parameters: Any) -> Row | None:
         rows = self._all(sql, **parameters)
         return rows[0] if rows else None

@@ -103,6 +103,8 @@ class ClaimRequest:
     class_keys: tuple[str, ...]
     """The classes that the node can run, those it is preferred for first."""
     max_jobs: int
+    bounds: tuple[float, ...] = ()
+    """For each class a rank below which it has nothing, so that few classes need be looked at; empty: not known."""
     session_number: int | None = None
     """The session that asks; it gets nothing when another has begun. None: whichever is present."""
     claim_number: int | None = None

@@ -221,6 +221,10 @@ class SqliteStore:
         """All nodes, the longest known first."""
         return self._reader.nodes()
 
+    async def node_counters(self) -> dict[str, tuple[int, int]]:
+        """Node id -> jobs that it completed, and failed."""
+        return self._reader.node_counters()
+
     def trouble(self) -> str | None:
         """What the database said when it last refused a change."""
         return self._writer.trouble

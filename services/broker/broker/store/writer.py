@@ -120,6 +120,11 @@ class GroupWriter:
                 self._loop.call_soon_threadsafe(self._deliver, group)
                 if not self._urgent and not self._normal:
                     self._checkpoint()
+        except BaseException:
+            log.critical("the writer's thread ended", exc_info=True)
+            self.trouble = "the writer has ended: restart the broker"
+            self._stopping = True
+            raise
         finally:
             self._connection.close()
             self._loop.call_soon_threadsafe(self._ended.set_result, None)
@@ -196,7 +201,10 @@ class GroupWriter:
 
     def _deliver(self, group: list[_Pending[Any]]) -> None:
         """Tell the subscriber first, so that every answer finds counters and waiting calls up to date."""
-        self._subscriber([pending.changes for pending in group if pending.changes is not None])
+        try:
+            self._subscriber([pending.changes for pending in group if pending.changes is not None])
+        except Exception:
+            log.exception("the subscriber failed; the callers get their answers all the same")
         for pending in group:
             if pending.future.done():
                 continue

@@ -1,5 +1,8 @@
 """Handing jobs to a node."""
 
+from collections import Counter
+from dataclasses import replace
+
 from broker.domain.words import JobStatus
 from broker.store.ops.sweep import promote
 from broker.store.records import ClaimedJob, ClaimGrant, ClaimRequest
@@ -17,8 +20,8 @@ def claim(tx: Transaction, request: ClaimRequest, now: float, *, promote_first: 
 
     `promote_first`: some waiting job's time may have come since the last sweep.
     """
-    if promote_first:
-        promote(tx, now)
+    if promote_first and promote(tx, now):
+        request = replace(request, bounds=())  # they were taken before these jobs were claimable
     if request.session_number is not None:
         # A claim may cross its successor's register: nobody would know of what it got.
         present = tx.row(life.PRESENT_SESSION, {"node_id": request.node_id})
@@ -34,27 +37,43 @@ def claim(tx: Transaction, request: ClaimRequest, now: float, *, promote_first: 
         wanted = min(wanted, request.capacity - held)
         if wanted <= 0:
             return ClaimGrant((), full=True)
-    seqs = _choose(tx, request.class_keys, wanted)
+    seqs = _choose(tx, request, wanted)
     if not seqs:
         return ClaimGrant(())
     return ClaimGrant(_assign(tx, request, seqs, now))
 
 
-def _choose(tx: Transaction, class_keys: tuple[str, ...], wanted: int) -> list[int]:
-    """The rows to hand out, best rank first; among equals the class that prefers this node, then the older job."""
+def _choose(tx: Transaction, request: ClaimRequest, wanted: int) -> list[int]:
+    """The rows to hand out, best rank first; among equals the class that prefers this node, then the older job.
+
+    Classes are looked at in the order of their bounds, until the next bound is beyond what has been found: the work
+    does not grow with the number of classes.
+    """
+    bounds = request.bounds or (float("-inf"),) * len(request.class_keys)
     heads: list[tuple[float, int, int, str]] = []
-    found: dict[str, int] = {}
-    for place, class_key in enumerate(class_keys):
+    seen: dict[str, list[float]] = {}
+    for bound, place, class_key in sorted(zip(bounds, range(len(bounds)), request.class_keys, strict=True)):
+        if len(heads) >= wanted and bound > heads[wanted - 1][0]:
+            break
         rows = tx.rows(life.READY_HEADS, {"class_key": class_key, "limit": wanted})
-        found[class_key] = len(rows)
+        seen[class_key] = [rank for _, rank in rows]
         heads += [(rank, place, seq, class_key) for seq, rank in rows]
-    heads.sort()
+        heads.sort()
     taken = heads[: _fitting(tx, [seq for _, _, seq, _ in heads[:wanted]])]
-    left = dict(found)
-    for _, _, _, class_key in taken:
-        left[class_key] -= 1
-    tx.changes.drained.update(key for key, count in left.items() if count == 0 and found[key] < wanted)
+    _report(tx, seen, Counter(class_key for _, _, _, class_key in taken), wanted)
     return [seq for _, _, seq, _ in taken]
+
+
+def _report(tx: Transaction, seen: dict[str, list[float]], taken: Counter[str], limit: int) -> None:
+    """Tell what is left of each class that was looked at: nothing, or a bound."""
+    for class_key, ranks in seen.items():
+        count = taken[class_key]
+        if count < len(ranks):
+            tx.changes.bounds[class_key] = ranks[count]
+        elif len(ranks) < limit:
+            tx.changes.drained.add(class_key)
+        else:
+            tx.changes.bounds[class_key] = ranks[-1]
 
 
 def _fitting(tx: Transaction, seqs: list[int]) -> int:

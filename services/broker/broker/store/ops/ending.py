@@ -37,6 +37,7 @@ class Judged:
     follows: int | None
     submitter: str | None
     priority: int
+    rank: float
 
     @staticmethod
     def of(row: Row) -> "Judged":
@@ -148,7 +149,7 @@ def _again(tx: Transaction, job: Judged, decision: Again, now: float) -> None:
     tx.changes.moved(job.status, JobStatus.PENDING)
     tx.changes.pending(job.flow, 1)
     if run_at is None:
-        tx.changes.claimable(job.class_key)
+        tx.changes.claimable(job.class_key, job.rank)
     else:
         tx.changes.waits_until(run_at)
 
@@ -204,6 +205,6 @@ def _next_leader(tx: Transaction, leader: int) -> None:
     if not followers:
         return
     heir = followers[0][0]
-    for (class_key,) in tx.rows(life.PROMOTE_FOLLOWER, {"at_seq": heir}):
-        tx.changes.claimable(class_key)
+    for class_key, rank in tx.rows(life.PROMOTE_FOLLOWER, {"at_seq": heir}):
+        tx.changes.claimable(class_key, rank)
     tx.run(life.FOLLOW_ANOTHER, {"leader": leader, "new_leader": heir, "run_at": NEVER})

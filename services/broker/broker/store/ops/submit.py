@@ -67,7 +67,7 @@ def _store(tx: Transaction, job: NewJob, now: float) -> SubmittedJob:
     tx.changes.moved(None, status)
     if status is JobStatus.PENDING:
         if row["run_at"] is None:
-            tx.changes.claimable(job.class_key)
+            tx.changes.claimable(job.class_key, job.rank)
         else:
             tx.changes.waits_until(row["run_at"])
     return SubmittedJob(job.id, status, cached)

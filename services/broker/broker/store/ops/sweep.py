@@ -17,8 +17,8 @@ PROMOTE_LIMIT = 1000
 def promote(tx: Transaction, now: float) -> int:
     """Make waiting jobs claimable whose time has come."""
     rows = tx.rows(upkeep.PROMOTE, {"now": now, "limit": PROMOTE_LIMIT})
-    for (class_key,) in rows:
-        tx.changes.claimable(class_key)
+    for class_key, rank in rows:
+        tx.changes.claimable(class_key, rank)
     return len(rows)
 
 

@@ -151,6 +151,7 @@ _COLUMNS_TO_JUDGE = (
     j.follows,
     j.submitter,
     j.priority,
+    j.rank,
 )
 _judge = select(*_COLUMNS_TO_JUDGE)
 JUDGE_ONE = compiled(_judge.where(j.id == p("job_id")))
@@ -254,7 +255,10 @@ COPY_SUCCESS = compiled(
     )
 )
 PROMOTE_FOLLOWER = compiled(
-    update(job_states).where(j.seq == p("at_seq"), PENDING).values(follows=null(), run_at=null()).returning(j.class_key)
+    update(job_states)
+    .where(j.seq == p("at_seq"), PENDING)
+    .values(follows=null(), run_at=null())
+    .returning(j.class_key, j.rank)
 )
 FOLLOW_ANOTHER = compiled(
     update(job_states).where(j.follows == p("leader"), PENDING).values(follows=p("new_leader"), run_at=NEVER)

@@ -98,6 +98,7 @@ NODE_COLUMNS = (
     "jobs_failed",
 )
 NODES = compiled(select(*(nodes.c[name] for name in NODE_COLUMNS)).order_by(nodes.c.registered_at, nodes.c.id))
+NODE_COUNTERS = compiled(select(nodes.c.id, nodes.c.jobs_completed, nodes.c.jobs_failed))
 HELD_COUNTS = compiled(select(j.node_id, func.count()).where(j.deadline_at.is_not(None)).group_by(j.node_id))
 LIST = compiled(
     # Newest first. A filter that is NULL does not filter; seq is the primary key, so a page is a short walk unless a

@@ -85,7 +85,7 @@ PROMOTE = compiled(
         WAITING,
     )
     .values(run_at=literal_column("NULL"))
-    .returning(j.class_key)
+    .returning(j.class_key, j.rank)
 )
 NEXT_DUE = compiled(select(func.min(j.run_at)).where(WAITING))
 EXPIRED = compiled(
