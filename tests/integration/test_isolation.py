@@ -59,7 +59,7 @@ def test_job_sees_no_file_of_the_container(bundle: Bundle) -> None:
     assert set(root) == {"bin", "dev", "etc", "job", "lib", "lib64", "opt", "proc", "tmp", "usr", "node"}
     for path in (
         "/opt/venv",
-        "/opt/node",
+        "/opt/node/node.py",
         "/var/lib/node",
         "/etc/shadow",
         "/run/docker.sock",
@@ -144,22 +144,21 @@ def test_job_cannot_touch_its_neighbour(bundle: Bundle) -> None:
 
 
 @pytest.mark.parametrize("victim", ["sandrun", "agent"])
-def test_one_program_dying_ends_the_node_container(bundle: Bundle, victim: str) -> None:
-    node = bundle.start_node()
-    bundle.wait_for_nodes(4)
-    # The process is found from outside: the node image has no process tools.
-    top = subprocess.run(
-        ["docker", "top", node.get_container_id(), "-eo", "pid,args"],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=20,
-    ).stdout.splitlines()[1:]
-    pids = [line.split()[0] for line in top if is_program(line, victim)]
-    assert len(pids) == 1, top
-    subprocess.run(["kill", "-KILL", pids[0]], check=True, timeout=5)
-    status = wrapped(node).wait(timeout=30)
-    assert status["StatusCode"] not in (0, 137), status
+def test_one_program_dying_ends_the_node_container(victim: str) -> None:
+    with Bundle(nodes=1) as own:
+        (node,) = nodes_of(own)
+        pid = wait_until(lambda: pid_of(node, victim), seconds=20, what=f"{victim} runs")
+        subprocess.run(["kill", "-KILL", pid], check=True, timeout=5)
+        status = wrapped(node).wait(timeout=30)
+        assert status["StatusCode"] not in (0, 137), status
+
+
+def pid_of(node: ServiceContainer, program: str) -> str | None:
+    """Found from outside: the node image has no process tools."""
+    command = ["docker", "top", node.get_container_id(), "-eo", "pid,args"]
+    listing = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout
+    found = [line.split()[0] for line in listing.splitlines()[1:] if is_program(line, program)]
+    return found[0] if len(found) == 1 else None
 
 
 def is_program(line: str, victim: str) -> bool:
