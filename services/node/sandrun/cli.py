@@ -7,8 +7,10 @@ import logging
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 
@@ -54,8 +56,21 @@ def _serve(settings: Settings) -> int:
     if platform.report.refusal is not None:
         log.error("%s\n%s", platform.report.refusal, platform.report.table())
     service = Service(settings, platform, identity, directory)
-    uvicorn.Server(server_config(create_app(service), settings.host, settings.port)).run()
+    _Server(service, server_config(create_app(service), settings.host, settings.port)).run()
     return 0
+
+
+class _Server(uvicorn.Server):
+    """Ends the jobs as soon as it is asked to stop: whoever waits for one gets an answer instead of holding it up."""
+
+    def __init__(self, service: Service, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._service = service
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Called for SIGTERM and SIGINT, between any two instructions: what takes locks is another thread's."""
+        threading.Thread(target=self._service.pool.stop, args=(0.0,), daemon=True).start()
+        super().handle_exit(sig, frame)
 
 
 def _doctor(settings: Settings) -> int:

@@ -277,6 +277,39 @@ def settled(node: Node, before: dict[str, int]) -> dict[str, int] | None:
     return now if now["descriptors"] <= before["descriptors"] + 1 else None
 
 
+def test_a_stop_does_not_wait_for_jobs_and_nothing_outlives_it(node: Node) -> None:
+    """A second service in the same container, told to stop while a job runs and a client waits for it."""
+    status, printed = node.container.get_wrapped_container().exec_run(["python", "-c", STOPPED])
+    assert status == 0, printed
+    found = json.loads(printed.splitlines()[-1])  # after the service's own log
+    assert found["verdict"] == "cancelled"
+    assert found["seconds"] < 3
+    assert node.left_over()["others"] == 0
+
+
+STOPPED = """
+import json, os, signal, subprocess, threading, time, requests
+environment = {**os.environ, "SANDRUN_DATA_DIR": "/tmp/second"}
+service = subprocess.Popen(["sandrun", "--port", "9443", "--slots", "1"], env=environment)
+url = "http://127.0.0.1:9443"
+deadline = time.monotonic() + 30
+while time.monotonic() < deadline:
+    try:
+        requests.get(url + "/health", timeout=1)
+        break
+    except requests.ConnectionError:
+        time.sleep(0.05)
+job = requests.post(url + "/submit", files=[("files", ("a.sh", "sleep 60"))], timeout=10).json()["job_id"]
+while requests.get(url + "/status/" + job, timeout=10).json()["status"] != "running":
+    time.sleep(0.01)
+threading.Timer(0.2, service.terminate).start()
+answer = requests.get(url + "/status/" + job + "?wait=50", timeout=60).json()
+started = time.monotonic()
+service.wait(30)
+print(json.dumps({"verdict": answer["execution_metadata"]["failure"], "seconds": time.monotonic() - started}))
+"""
+
+
 def test_the_doctor_finds_nothing_amiss(node: Node) -> None:
     status, table = node.container.get_wrapped_container().exec_run(["sandrun", "doctor"])
     assert status == 0, table
