@@ -26,6 +26,9 @@ class HostileNode:
         settings = {"SANDRUN_SLOTS": str(slots), "SANDRUN_TTL": str(TTL_SECONDS)} | environment
         label = f"hostile-{os.getpid()}-{time.monotonic_ns()}"
         self.container = ServiceContainer("node", NODE_IMAGE, label, settings)
+        # More slots than compose.yaml's two need more processes: 100 for the services, 64 and 20 of its sandbox a slot.
+        processes = max(self.container._kwargs["pids_limit"], 100 + slots * (64 + 20))
+        self.container.with_kwargs(**self.container._kwargs | {"pids_limit": processes})
         # sandrun without the agent: there is no broker here. Loopback of the container is not enough to be published.
         self.container.with_kwargs(
             **self.container._kwargs, entrypoint=["sandrun", "--host", "0.0.0.0", "--port", "8443"]
