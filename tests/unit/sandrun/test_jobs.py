@@ -169,8 +169,12 @@ class TestPool:
         jobs = [a_job(), a_job()]
         for job in jobs:
             pool.submit(job)
+        wait_until(lambda: keeper.started == jobs[:1])
         pool.stop(SECONDS)
         assert all(job.status is JobStatus.FAILED for job in jobs)
+        assert jobs[0].evicted == "the node is stopping"
+        assert jobs[1].outcome is not None
+        assert jobs[1].outcome.failure is Failure.PLATFORM  # another node may run it
         with pytest.raises(PoolClosedError):
             pool.submit(a_job())
 

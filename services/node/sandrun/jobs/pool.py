@@ -17,6 +17,8 @@ from sandrun.sandbox.spec import Failure, Outcome
 
 __all__ = ["PoolClosedError", "QueueFullError", "SlotPool"]
 
+STOPPING = "the node is stopping"
+
 log = logging.getLogger(__name__)
 
 
@@ -117,13 +119,20 @@ class SlotPool:
             return list(self._running)
 
     def stop(self, deadline_seconds: float) -> None:
-        """Take no more jobs, cancel what waits and runs, and wait for the threads to end, within the deadline."""
+        """Take no more jobs, end what waits and runs, and wait for the threads to end, within the deadline.
+
+        The jobs end with `platform`: nobody asked for their end, and another node may run them.
+        """
         with self._condition:
             self._closed = True
             waiting, running = list(self._queue), list(self._running)
+            self._queue.clear()
+            self._waiting_bytes = 0
             self._condition.notify_all()
-        for job in (*waiting, *running):
-            self.cancel(job)
+        for job in waiting:
+            self._finish(job, Outcome(failure=Failure.PLATFORM, message=STOPPING))
+        for job in running:
+            job.evict(STOPPING)
         deadline = time.monotonic() + deadline_seconds
         for thread in self._threads:
             if thread.is_alive():
