@@ -37,52 +37,58 @@ class ApiError(Exception):
 
 def install(app: FastAPI) -> None:
     """Register the handlers."""
+    for kind in (ManifestError, UploadError):
+        app.add_exception_handler(kind, _not_acceptable)
+    for kind in (QueueFullError, PoolClosedError, UnavailableError):
+        app.add_exception_handler(kind, _not_now)
+    app.add_exception_handler(ApiError, _api_error)
+    app.add_exception_handler(RateExceededError, _rate_exceeded)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _unexpected)
 
-    @app.exception_handler(ApiError)
-    async def api_error(request: Request, error: ApiError) -> JSONResponse:
-        return _answer(error.status, error.error, error.headers)
 
-    @app.exception_handler(ManifestError)
-    async def manifest_error(request: Request, error: ManifestError) -> JSONResponse:
-        return _answer(400, str(error))
+async def _not_acceptable(request: Request, error: Exception) -> JSONResponse:
+    return _answer(400, str(error))
 
-    @app.exception_handler(UploadError)
-    async def upload_error(request: Request, error: UploadError) -> JSONResponse:
-        return _answer(400, str(error))
 
-    @app.exception_handler(QueueFullError)
-    async def queue_full(request: Request, error: QueueFullError) -> JSONResponse:
-        return _answer(503, "this node's queue is full; try again shortly", {"Retry-After": str(QUEUE_RETRY_SECONDS)})
+async def _not_now(request: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, QueueFullError):
+        said, seconds = "this node's queue is full; try again shortly", QUEUE_RETRY_SECONDS
+    elif isinstance(error, PoolClosedError):
+        said, seconds = "this node is stopping", UNAVAILABLE_RETRY_SECONDS
+    else:
+        said, seconds = str(error), UNAVAILABLE_RETRY_SECONDS
+    return _answer(503, said, {"Retry-After": str(seconds)})
 
-    @app.exception_handler(PoolClosedError)
-    async def stopping(request: Request, error: PoolClosedError) -> JSONResponse:
-        return _answer(503, "this node is stopping", {"Retry-After": str(UNAVAILABLE_RETRY_SECONDS)})
 
-    @app.exception_handler(UnavailableError)
-    async def unavailable(request: Request, error: UnavailableError) -> JSONResponse:
-        return _answer(503, str(error), {"Retry-After": str(UNAVAILABLE_RETRY_SECONDS)})
+async def _api_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ApiError)
+    return _answer(error.status, error.error, error.headers)
 
-    @app.exception_handler(RateExceededError)
-    async def rate_exceeded(request: Request, error: RateExceededError) -> JSONResponse:
-        body = {"error": str(error), "cpu_available": error.cpu_available, "active_jobs": error.active_jobs}
-        return JSONResponse(body, 429, headers={"Retry-After": str(error.retry_after)})
 
-    @app.exception_handler(RequestValidationError)
-    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        details = [{"loc": list(each["loc"]), "msg": each["msg"], "type": each["type"]} for each in error.errors()]
-        first = details[0]
-        where = ".".join(str(part) for part in first["loc"][1:])
-        return JSONResponse({"error": f"{where}: {first['msg']}", "detail": details}, 422)
+async def _rate_exceeded(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RateExceededError)
+    body = {"error": str(error), "cpu_available": error.cpu_available, "active_jobs": error.active_jobs}
+    return JSONResponse(body, 429, headers={"Retry-After": str(error.retry_after)})
 
-    @app.exception_handler(HTTPException)
-    async def http_error(request: Request, error: HTTPException) -> JSONResponse:
-        detail = error.detail if error.detail else HTTPStatus(error.status_code).phrase
-        return _answer(error.status_code, str(detail), dict(error.headers or {}))
 
-    @app.exception_handler(Exception)
-    async def unexpected(request: Request, error: Exception) -> JSONResponse:
-        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        return _answer(500, "this node failed to answer; its log says why")
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    details = [{"loc": list(each["loc"]), "msg": each["msg"], "type": each["type"]} for each in error.errors()]
+    where = ".".join(str(part) for part in details[0]["loc"][1:])
+    return JSONResponse({"error": f"{where}: {details[0]['msg']}", "detail": details}, 422)
+
+
+async def _http_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    detail = error.detail if error.detail else HTTPStatus(error.status_code).phrase
+    return _answer(error.status_code, str(detail), dict(error.headers or {}))
+
+
+async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return _answer(500, "this node failed to answer; its log says why")
 
 
 def _answer(status: int, error: str, headers: dict[str, Any] | None = None) -> JSONResponse:

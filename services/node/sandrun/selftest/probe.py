@@ -127,11 +127,10 @@ def numbers(path: str) -> list[int]:
     return sorted(int(entry.name) for entry in Path(path).iterdir() if entry.name.isdigit())
 
 
-def main() -> None:
-    """Attack everything, tell what came of it."""
-    service_port, abstract_name, service_directory = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+def identity() -> dict[str, Any]:
+    """Who the job is, with which rights, in which namespaces."""
     fields = status_fields()
-    findings = {
+    return {
         "uid": os.getuid(),
         "capabilities": {name: fields.get(name) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")},
         "no_new_privileges": fields.get("NoNewPrivs"),
@@ -141,6 +140,12 @@ def main() -> None:
             for name in ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup")
         },
         "hostname": os.uname().nodename,
+    }
+
+
+def surroundings(service_directory: str) -> dict[str, Any]:
+    """What it sees and what it can write."""
+    return {
         "root": sorted(entry.name for entry in Path("/").iterdir()),
         "writes": {path: writable(path) for path in WRITES},
         "kernel_writes": {path: attempt(partial(open_for_writing, path)) for path in KERNEL_WRITES},
@@ -149,11 +154,23 @@ def main() -> None:
         "init_environment": content("/proc/1/environ"),
         "environment": sorted(os.environ),
         "descriptors": numbers("/proc/self/fd"),
+    }
+
+
+def network(service_port: int, abstract_name: str) -> dict[str, Any]:
+    """What it can reach."""
+    return {
         "interfaces": sorted(name for _, name in socket.if_nameindex()),
         "loopback_service": connect(socket.AF_INET, ("127.0.0.1", service_port)),
         "abstract_service": connect(socket.AF_UNIX, "\0" + abstract_name),
         "internet": connect(socket.AF_INET, ("192.0.2.1", 80)),
         "metadata_service": connect(socket.AF_INET, ("169.254.169.254", 80)),
+    }
+
+
+def system_calls() -> dict[str, Any]:
+    """What the kernel does for it."""
+    return {
         "calls": {
             "ptrace": call("ptrace", 0, 0, 0, 0),
             "keyctl": call("keyctl", 0, -3, 0, 0, 0),
@@ -169,6 +186,12 @@ def main() -> None:
             "raw": attempt(lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 1).close()),
         },
         "raised_buffer": raised_buffer(),
+    }
+
+
+def priorities() -> dict[str, Any]:
+    """How it stands beside the service."""
+    return {
         "nice": os.nice(0),
         "oom_score_adj": content("/proc/self/oom_score_adj").strip(),
         "rlimits": {
@@ -176,7 +199,13 @@ def main() -> None:
             for name in ("NPROC", "NOFILE", "FSIZE", "CORE", "MSGQUEUE", "SIGPENDING")
         },
     }
-    json.dump(findings, sys.stdout)
+
+
+def main() -> None:
+    """Attack everything, tell what came of it."""
+    service_port, abstract_name, service_directory = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+    findings = identity() | surroundings(service_directory) | network(service_port, abstract_name)
+    json.dump(findings | system_calls() | priorities(), sys.stdout)
 
 
 main()
