@@ -39,8 +39,8 @@ def install(app: FastAPI) -> None:
     """Register the handlers."""
     for kind in (ManifestError, UploadError):
         app.add_exception_handler(kind, _not_acceptable)
-    for kind in (QueueFullError, PoolClosedError, UnavailableError):
-        app.add_exception_handler(kind, _not_now)
+    for busy in (QueueFullError, PoolClosedError, UnavailableError):
+        app.add_exception_handler(busy, _not_now)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(RateExceededError, _rate_exceeded)
     app.add_exception_handler(RequestValidationError, _invalid)
