@@ -16,7 +16,7 @@ from support.bundle import NODE_IMAGE, ServiceContainer, free_port, wait_until, 
 #: More slots than a machine of two cores would take: most attacks sleep, and they should meet each other.
 SLOTS = 6
 #: Seconds that job data is kept: short, so that "nothing is left" can be waited for.
-TTL_SECONDS = 5
+TTL_SECONDS = 10
 
 
 class HostileNode:

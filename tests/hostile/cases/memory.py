@@ -10,6 +10,9 @@ from hostile.model import COMPLETED, Case
 #: A channel that the sandbox may refuse outright: the program prints what it got and ends by itself.
 STOPPED_OR_REFUSED = ("memory", COMPLETED, "exit")
 
+#: Seconds: a bomb among other bombs gets little of the CPU, and should still be stopped for its memory.
+PATIENCE = 30
+
 CASES = [
     Case(
         name="heap-hog",
@@ -34,7 +37,7 @@ CASES = [
             """,
         },
         verdict="memory",
-        timeout=10,
+        timeout=PATIENCE,
         checks=(limit_reported,),
     ),
     Case(
@@ -53,7 +56,7 @@ CASES = [
             """,
         },
         verdict="memory",
-        timeout=10,
+        timeout=PATIENCE,
         checks=(limit_reported,),
     ),
     Case(
@@ -67,7 +70,7 @@ CASES = [
             """,
         },
         verdict="memory",
-        timeout=10,
+        timeout=PATIENCE,
         checks=(limit_reported,),
     ),
     Case(
@@ -84,7 +87,7 @@ CASES = [
             """,
         },
         verdict="memory",
-        timeout=10,
+        timeout=PATIENCE,
     ),
     Case(
         name="many-small-processes",
@@ -115,7 +118,7 @@ CASES = [
             """,
         },
         verdict="memory",
-        timeout=10,
+        timeout=PATIENCE,
         checks=(limit_reported,),
     ),
     Case(
@@ -146,7 +149,7 @@ CASES = [
             """,
         },
         verdict="memory",
-        timeout=10,
+        timeout=PATIENCE,
     ),
     Case(
         name="shared-mapping",
@@ -174,7 +177,7 @@ CASES = [
             """,
         },
         verdict=("memory", "signal"),
-        timeout=10,
+        timeout=PATIENCE,
     ),
     Case(
         name="populated-at-once",
@@ -188,7 +191,7 @@ CASES = [
             """,
         },
         verdict=("memory", "exit"),
-        timeout=10,
+        timeout=PATIENCE,
     ),
     Case(
         name="memfd",
@@ -461,6 +464,6 @@ CASES = [
             """,
         },
         verdict="memory",
-        timeout=10,
+        timeout=PATIENCE,
     ),
 ]

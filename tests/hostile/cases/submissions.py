@@ -226,7 +226,7 @@ def large_but_legal(target: Target) -> Iterator[str]:
         yield f"{outcome.verdict}: {outcome.stdout[:100]!r} {outcome.stderr[:200]!r} {outcome.message}"
 
 
-@ATTACKS.attack("large uploads that all have to wait: what does not fit is refused, nothing is lost", broker=True)
+@ATTACKS.attack("large uploads that all have to wait: what does not fit is refused, nothing is lost")
 def uploads_queued(target: Target) -> Iterator[str]:
     body, content_type = multipart(
         {"main.sh": b"echo fine", "data.bin": bytes(12 << 20)},
