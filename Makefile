@@ -1,6 +1,6 @@
 # `make` prints what there is. Every target is one line that CI could run too.
 .DEFAULT_GOAL := help
-.PHONY: help up stop down status logs images test unit integration check fix venv lock abuse bench doctor clean
+.PHONY: help up stop down status logs images test unit integration check fix venv lock hostile abuse bench doctor clean
 SHELL := /bin/bash
 
 NODES ?= 3
@@ -28,7 +28,7 @@ logs: ## Follow the logs
 	@docker compose logs --follow --tail 50
 
 ##@ Test it
-test: ## All tests, on a machine with nothing prepared
+test: ## All tests but the hostile suite, on a machine with nothing prepared
 	@deploy/test.sh
 
 check: venv ## Lint, types, layers
@@ -42,6 +42,9 @@ unit: venv ## Tests that need no Docker
 
 integration: venv images ## Tests on the real images (needs Docker)
 	$(PYTEST) -m docker
+
+hostile: venv images ## The attacks of the catalogue on the real node image (5 minutes)
+	$(PYTEST) tests/hostile
 
 abuse: venv ## Attack a running deployment and print a report: make abuse URL=http://127.0.0.1:8000
 	PYTHONPATH=tests .venv/bin/python -m hostile $(or $(URL),http://127.0.0.1:8000)
