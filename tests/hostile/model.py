@@ -19,7 +19,7 @@ REFUSED = "refused"
 ANY_RESULT = (COMPLETED, "exit", "signal", "timeout", "cpu", "memory", "output", "disk", "processes")
 
 #: Printed by a program that got where it must not get. Programs spell them so that their source does not hold the word.
-BREACH_WORDS = ("REACHED", "ESCAPED", "STOLEN", "LATE")
+BREACH_WORDS = ("REACHED", "ESCAPED", "STOLEN", "OUTLIVED")
 
 INTERPRETERS = ("python3", "node", "bash", "ruby")
 ENTRYPOINTS = {"python3": "main.py", "node": "main.js", "bash": "main.sh", "ruby": "main.rb"}

@@ -141,6 +141,34 @@ CASES = [
                 end
             """,
         },
+        verdict=("cpu", "processes"),  # where the CPU is scarce they pile up
+        manifest=HALF_A_SECOND,
+        timeout=PATIENCE,
+    ),
+    Case(
+        name="orphans",
+        why="each burner is given away to pid 1 before it burns, and pid 1 is woken so that it reaps them at once",
+        programs={
+            "python3": """
+                import os, signal, time
+                while True:
+                    if os.fork() == 0:
+                        if os.fork() == 0:
+                            os.setsid()
+                            end = time.process_time() + 0.1
+                            while time.process_time() < end: pass
+                            os.kill(1, signal.SIGCONT)
+                        os._exit(0)
+                    os.wait()
+                    while len([p for p in os.listdir("/proc") if p.isdigit()]) > 4: time.sleep(0.01)
+            """,
+            "bash": """
+                while :; do
+                    ( (i=0; while [ $i -lt 10000 ]; do i=$((i + 1)); done; kill -CONT 1) & )
+                    while set -- /proc/[0-9]* && [ $# -gt 5 ]; do sleep 0.02; done
+                done
+            """,
+        },
         verdict="cpu",
         manifest=HALF_A_SECOND,
         timeout=PATIENCE,

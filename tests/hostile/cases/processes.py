@@ -159,7 +159,7 @@ CASES = [
                     os.setsid()
                     if os.fork() == 0:
                         time.sleep(1.5)
-                        os.write(1, b"LA" + b"TE")
+                        os.write(1, b"OUT" + b"LIVED")
                         open("late.txt", "w").write("x")
                         time.sleep(600)
                     os._exit(0)
@@ -168,16 +168,16 @@ CASES = [
             """,
             "node": """
                 const { spawn } = require("node:child_process");
-                spawn("bash", ["-c", "sleep 1.5; echo LA'TE'; touch late.txt; sleep 600"],
+                spawn("bash", ["-c", "sleep 1.5; echo OUT'LIVED'; touch late.txt; sleep 600"],
                       { detached: true, stdio: "inherit" }).unref();
                 console.log("parent ends");
             """,
             "bash": """
-                ( setsid bash -c "sleep 1.5; echo LA'TE'; touch late.txt; sleep 600" & )
+                ( setsid bash -c "sleep 1.5; echo OUT'LIVED'; touch late.txt; sleep 600" & )
                 echo parent ends
             """,
             "ruby": """
-                pid = fork { Process.daemon(true, true); sleep 1.5; print "LA" + "TE"; $stdout.flush
+                pid = fork { Process.daemon(true, true); sleep 1.5; print "OUT" + "LIVED"; $stdout.flush
                              File.write("late.txt", "x"); sleep 600 }
                 Process.wait(pid)
                 puts "parent ends"

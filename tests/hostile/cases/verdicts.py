@@ -147,15 +147,16 @@ CASES = [
         programs={
             "python3": """
                 import os
+                own = {"/dev/null", *(os.readlink(f"/proc/self/fd/{fd}") for fd in range(3))}
                 for pid in (p for p in os.listdir("/proc") if p.isdigit() and int(p) != os.getpid()):
                     try:
                         fds = os.listdir(f"/proc/{pid}/fd")
                     except OSError as error:
                         print("refused", error); continue
                     for fd in fds:
-                        if int(fd) < 3: continue
                         try:
                             target = os.readlink(f"/proc/{pid}/fd/{fd}")
+                            if target in own: continue
                             with open(f"/proc/{pid}/fd/{fd}", "wb", buffering=0) as file:
                                 file.write(b'{"exit-code": 0}\\n')
                             print("REACH" + "ED", pid, fd, target)
@@ -164,8 +165,10 @@ CASES = [
                 os._exit(3)
             """,
             "bash": """
+                out=$(readlink /proc/$$/fd/1) err=$(readlink /proc/$$/fd/2)
                 for fd in /proc/[0-9]*/fd/*; do
-                    case $fd in /proc/$$/*|*/fd/[012]) continue;; esac
+                    case $fd in /proc/$$/*) continue;; esac
+                    case $(readlink $fd) in $out|$err|/dev/null|'') continue;; esac
                     [ -e "$fd" ] && { echo '{"exit-code": 0}' > "$fd"; } 2>/dev/null && echo REACH"ED" "$fd"
                 done
                 exit 3
@@ -367,6 +370,7 @@ CASES = [
                                     print("refused", error)
                     except OSError as error:
                         print("refused", error)
+                    os.kill(1, 18)  # SIGCONT: a supervisor may hold it
                     if os.fork() == 0:
                         os._exit(0)
                     time.sleep(0.2); sys.exit(3)
@@ -381,6 +385,31 @@ CASES = [
             ("crash", "0f0b"),
             ("stop", "bf0100000031f6b8130000000f05ebfe"),
         )
+    ),
+    Case(
+        name="first-process-woken",
+        why="a supervisor that holds pid 1 to read exit records from it: wake it up all the time",
+        programs={
+            "python3": """
+                import os, signal, sys, time
+                if os.fork() == 0:
+                    while True: os.kill(1, signal.SIGCONT)
+                for _ in range(20):
+                    if os.fork() == 0:
+                        if os.fork() == 0: time.sleep(0.01)
+                        os._exit(0)
+                    os.wait()
+                time.sleep(0.2); sys.exit(5)
+            """,
+            "bash": """
+                (while :; do kill -CONT 1; done) &
+                for i in 1 2 3 4 5; do (sleep 0.02 &) ; done
+                sleep 0.2; exit 5
+            """,
+        },
+        verdict="exit",
+        checks=(exit_code_is(5), no_limit_reported),
+        timeout=10,
     ),
     Case(
         name="own-program-rewritten",
