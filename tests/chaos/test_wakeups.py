@@ -14,7 +14,7 @@ from support.history import Call
 
 pytestmark = pytest.mark.anyio
 Make = Callable[..., Scenario]
-SOON = 1.0
+SOON = 2.5
 """Far above the milliseconds of a wake-up, far below the wait of the claim."""
 
 
