@@ -63,10 +63,10 @@ for line in sys.stdin:
             descriptors += len(os.listdir(f"/proc/{pid}/fd"))
         process = {"pid": int(pid), "state": state, "marker": marker, "service": service, "command": command[:120]}
         processes.append(process)
-    files = 0
-    for top in question.get("count", []):
-        for _, names, found in os.walk(top):
-            files += len(names) + len(found)
+    files = []
+    for top in question.get("list", []):
+        for directory, names, found in os.walk(top):
+            files += [os.path.join(directory, name) for name in names + found][: 10_000 - len(files)]
     answer = {"processes": processes, "descriptors": descriptors, "memory": memory(), "files": files}
     answer["oom_kills"] = oom_kills()
     print(json.dumps(answer), flush=True)
@@ -81,7 +81,7 @@ class Snapshot:
     descriptors: int
     memory: int
     oom_kills: int
-    files: int
+    files: frozenset[str]
 
     @property
     def zombies(self) -> list[dict[str, Any]]:
@@ -113,17 +113,17 @@ class NodeView:
         self._process.communicate(timeout=10)
 
     def look(self, *, files: bool = False) -> Snapshot:
-        """The node now; `files` counts also what lies in its writable places."""
+        """The node now; with `files` also the first 10,000 paths in its writable places."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         with self._lock:
-            self._process.stdin.write(json.dumps({"count": self.PLACES if files else ()}) + "\n")
+            self._process.stdin.write(json.dumps({"list": self.PLACES if files else ()}) + "\n")
             self._process.stdin.flush()
             line = self._process.stdout.readline()
         if not line:
             raise OSError("the program that looks into the container has ended (was the container stopped?)")
         answer = json.loads(line)
-        return Snapshot(processes=tuple(answer.pop("processes")), **answer)
+        return Snapshot(processes=tuple(answer.pop("processes")), files=frozenset(answer.pop("files")), **answer)
 
     def left_behind(self, marker: str) -> list[str]:
         """Processes of the job with this marker that are still there after GONE_SECONDS."""
@@ -160,8 +160,9 @@ def _differences(base: Snapshot, now: Snapshot) -> list[str]:
         problems.append(f"{now.descriptors} open descriptors instead of {base.descriptors}")
     if now.memory > base.memory + MEMORY_SLACK:
         problems.append(f"{now.memory >> 20} MiB of memory instead of {base.memory >> 20}")
-    if now.files > base.files:
-        problems.append(f"{now.files} files instead of {base.files}")
+    if len(now.files) > len(base.files):
+        new_files = sorted(now.files - base.files)
+        problems.append(f"{len(new_files)} new files, such as {new_files[:5]}")
     if now.oom_kills > base.oom_kills:
         problems.append(f"the kernel ran out of the container's memory {now.oom_kills - base.oom_kills} times")
     return problems

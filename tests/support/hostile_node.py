@@ -15,6 +15,8 @@ from support.bundle import NODE_IMAGE, ServiceContainer, free_port, wait_until, 
 
 #: More slots than a machine of two cores would take: most attacks sleep, and they should meet each other.
 SLOTS = 6
+#: Another build of the node can be attacked without taking the name that others use.
+IMAGE = os.environ.get("HOSTILE_NODE_IMAGE", NODE_IMAGE)
 #: Seconds that job data is kept: short, so that "nothing is left" can be waited for.
 TTL_SECONDS = 10
 
@@ -25,7 +27,7 @@ class HostileNode:
     def __init__(self, *, slots: int = SLOTS, **environment: str) -> None:
         settings = {"SANDRUN_SLOTS": str(slots), "SANDRUN_TTL": str(TTL_SECONDS)} | environment
         label = f"hostile-{os.getpid()}-{time.monotonic_ns()}"
-        self.container = ServiceContainer("node", NODE_IMAGE, label, settings)
+        self.container = ServiceContainer("node", IMAGE, label, settings)
         # More slots than compose.yaml's two need more processes: 100 for the services, 64 and 20 of its sandbox a slot.
         processes = max(self.container._kwargs["pids_limit"], 100 + slots * (64 + 20))
         self.container.with_kwargs(**self.container._kwargs | {"pids_limit": processes})

@@ -286,3 +286,17 @@ def manifest_in_upload(target: Target) -> Iterator[str]:
         body, content_type = multipart({"main.sh": b"echo x", "job.json": text}, None)
         answer = target.call("POST", "/submit", data=body, headers={"Content-Type": content_type})
         yield from is_client_error(f"job.json {text[:30]!r}", answer)
+
+
+@ATTACKS.attack("downloads broken off after the first bytes: the files must still go when their time is over")
+def downloads_broken_off(target: Target) -> Iterator[str]:
+    program = b"head -c 9000000 /dev/urandom > big; echo x > small"
+    for number in range(12):
+        answer = target.accepted({"main.sh": program}, {"interpreter": "bash", "entrypoint": "main.sh", "timeout": 10})
+        job_id = answer.json()["job_id"]
+        target.outcome(job_id, seconds=60)
+        path = (f"/download/{job_id}", f"/download/{job_id}/big")[number % 2]
+        with connect(target) as connection:
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: target\r\n\r\n".encode())
+            if not connection.recv(1000 if number % 3 else 1):
+                yield f"{path} gave nothing"

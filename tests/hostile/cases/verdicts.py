@@ -168,7 +168,7 @@ CASES = [
                 out=$(readlink /proc/$$/fd/1) err=$(readlink /proc/$$/fd/2)
                 for fd in /proc/[0-9]*/fd/*; do
                     case $fd in /proc/$$/*) continue;; esac
-                    case $(readlink $fd) in $out|$err|/dev/null|'') continue;; esac
+                    case $(readlink $fd) in "$out"|"$err"|/dev/null|'') continue;; esac
                     [ -e "$fd" ] && { echo '{"exit-code": 0}' > "$fd"; } 2>/dev/null && echo REACH"ED" "$fd"
                 done
                 exit 3
