@@ -48,13 +48,14 @@ class Slots:
 
     @property
     def claimable(self) -> int:
-        """How many attempts to claim now: for the free slots, or ahead when none is free and runs are short."""
+        """How many attempts to claim now: for the free slots, and ahead of them when runs are short."""
         with self._changed:
             free = self._free()
-            if free or self._ahead_held_up or self._average is None or self._average > AHEAD_BELOW:
+            # An idle node claims for its slots only: what comes in one burst is for all nodes.
+            if not self._running or self._ahead_held_up or self._average is None or self._average > AHEAD_BELOW:
                 return free
             # Only when half of the line is gone: one claim for several runs.
-            return self._total - len(self._waiting) if 2 * len(self._waiting) < self._total else 0
+            return self._total - len(self._waiting) + free if 2 * len(self._waiting) < self._total else 0
 
     def add(self, attempt: Attempt) -> None:
         """Run this as soon as there is a slot."""

@@ -113,8 +113,8 @@ def test_sudden_429_is_waited_out(
 def test_vanished_job_is_a_platform_failure(
     broker: FakeBroker, foreign: ForeignSandrun, start_agent: StartAgent
 ) -> None:
-    foreign.start_pause = 1.0
-    broker.submit("a", "echo hi")
+    # Longer than a beat, with which its acceptance is noticed: it cannot end before it is forgotten.
+    broker.submit("a", "sleep 1.5\necho hi")
     start_agent()
     broker.wait_for(lambda: foreign.accepted == 1 or broker.completions)
     foreign.forget()
