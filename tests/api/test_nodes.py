@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from api.rig import Api, Node, Started
+from broker.store.records import ClaimGrant, ClaimRequest
 
 pytestmark = pytest.mark.anyio
 
@@ -302,6 +303,31 @@ async def test_release_puts_back_unrun(api: Api) -> None:
             "jobs": [{"job_id": job_id, "fence": fence}, {"job_id": job_id, "fence": 99}],
         }
         assert (await api.ok("POST", "/release", body))["released"] == [{"job_id": job_id, "fence": fence}]
+
+
+@pytest.mark.parametrize("news", ["room", "drain"])
+async def test_news_that_come_while_a_claim_is_being_answered_are_not_missed(
+    api: Api, monkeypatch: pytest.MonkeyPatch, news: str
+) -> None:
+    """The store found the node full; before the claim begins to wait, room (or a drain) comes."""
+    node = await api.node(slots=1)
+    jobs = [await api.submit() for _ in range(3)]
+    held = [*await node.claim(), *await node.claim()]
+    store_claim = api.broker.store.claim
+
+    async def overtaken(request: ClaimRequest, now: float) -> ClaimGrant:
+        granted = await store_claim(request, now)
+        if granted.full:
+            if news == "room":
+                await node.complete(held[0])
+            else:
+                await api.ok("POST", f"/nodes/{node.id}/drain")
+        return granted
+
+    monkeypatch.setattr(api.broker.store, "claim", overtaken)
+    async with asyncio.timeout(5):
+        got = await node.claim(wait=20)
+    assert [job["id"] for job in got] == (jobs[2:] if news == "room" else [])
 
 
 async def test_a_drained_node_gets_nothing_until_it_is_resumed(api: Api) -> None:

@@ -115,6 +115,7 @@ class Broker:
                 if session is not None:
                     session.held += change
                     if change < 0:
+                        session.relieved += 1
                         self.queue.look_again(node_id)
             for class_key, count in changes.ready.items():
                 self.queue.ready(class_key, count, changes.best[class_key])

@@ -67,6 +67,7 @@ class Claims:
             if _given_up(session, wish):
                 return Grant()
             granted = ClaimGrant(())
+            relieved = session.relieved
             if look or self._queue.runnable(session):
                 granted = await self._take(session, wish)
             look = False
@@ -76,7 +77,8 @@ class Claims:
                 await self._put_back(session, granted)
             if watch.gone or loop.time() >= give_up or not self._may_wait(session):
                 return Grant()
-            if self._queue.runnable(session) and not granted.full:
+            room = not granted.full or session.relieved != relieved
+            if session.claims_nothing or (room and self._queue.runnable(session)):
                 continue  # something came while we asked
             if not await self._wait(session, give_up, watch):
                 return Grant()

@@ -85,6 +85,8 @@ class NodeSession:
     """The node itself said so."""
     held: int = 0
     """Attempts that it holds."""
+    relieved: int = 0
+    """How often it got room: a claim that found it full compares, lest it waits for what came while it asked."""
     last_granted: float = 0.0
     lapsed: bool = False
     """Its lease ended and its jobs were rescued."""
