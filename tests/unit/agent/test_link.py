@@ -61,14 +61,13 @@ def answering() -> Iterator[Callable[[list[bytes]], str]]:
             for number, answer in enumerate(answers):
                 try:
                     connection, _ = listener.accept()
+                    kept.append(connection)  # closed at the end at latest, whatever the peer does
                     connection.recv(65536)
                     connection.sendall(answer)
                 except OSError:
                     return
                 if number < len(answers) - 1:
                     connection.close()
-                else:
-                    kept.append(connection)
 
         threading.Thread(target=serve, daemon=True).start()
         return f"http://127.0.0.1:{listener.getsockname()[1]}"
