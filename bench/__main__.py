@@ -92,7 +92,7 @@ def main() -> None:
     figures = uvloop.run(_measure(arguments.parts or list(PARTS), arguments.rounds))
     conditions = (
         f"{_machine()}. Load of the machine before the run: {load_before:.2f}. "
-        f"Each value is a median of {arguments.rounds} with its extremes."
+        f"Rows with extremes are medians of {arguments.rounds}; the others were measured once."
     )
     print(conditions + "\n\n" + plain(figures))
     if arguments.write:

@@ -62,7 +62,7 @@ async def measure_million(directory: Path, rounds: int) -> list[Figure]:
         started = time.perf_counter()
         await server.start()
         restart.values.append(time.perf_counter() - started)
-    return [filling, p50, p99, rate, memory, restart]
+    return [filling, p99, p50, rate, memory, restart]
 
 
 async def _fleet(port: int) -> list[BenchNode]:

@@ -24,7 +24,7 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class Job:
-    """A job as the broker's claim answer gives it. `timeout` in seconds, `memory_mb` in MiB or None for the default."""
+    """A job as the broker's claim answer gives it. Times in seconds, `memory_mb` in MiB; None: the default."""
 
     key: Key
     code: str
@@ -37,6 +37,7 @@ class Job:
     outputs: tuple[str, ...] = ()
     timeout: float = 300.0
     memory_mb: int | None = None
+    cpu_seconds: float | None = None
     attempt: int = 1
     unreadable: str = ""
     """Why the rest could not be read; such a job is not run but still has to be answered for."""
@@ -61,6 +62,7 @@ class Job:
                 outputs=tuple(_text(glob) for glob in value.get("outputs") or ()),
                 timeout=float(value.get("timeout") or 300.0),
                 memory_mb=None if value.get("memory_mb") is None else int(value["memory_mb"]),
+                cpu_seconds=None if value.get("cpu_seconds") is None else float(value["cpu_seconds"]),
                 attempt=int(value.get("attempt") or 1),
             )
         except (TypeError, ValueError, AttributeError) as error:

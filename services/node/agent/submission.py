@@ -95,6 +95,8 @@ def _manifest(job: Job, entrypoint: str, plain: bool) -> dict[str, Any]:
     manifest["timeout"] = int(job.timeout) if job.timeout == int(job.timeout) else job.timeout
     if job.memory_mb is not None:
         manifest["memory_mb"] = job.memory_mb
+    if job.cpu_seconds is not None:
+        manifest["cpu_seconds"] = job.cpu_seconds
     if not plain:
         if job.env:
             manifest["env"] = job.env

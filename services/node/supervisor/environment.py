@@ -25,6 +25,8 @@ def for_sandrun(environment: Mapping[str, str], port: int) -> dict[str, str]:
     chosen = _pick(environment, _COMMON)
     chosen.update({name: value for name, value in environment.items() if name.startswith("SANDRUN_")})
     chosen.pop("SANDRUN_URL", None)
+    # The C library's own settings, which keep the memory of a service that unpacks archives small (Dockerfile).
+    chosen.update({name: value for name, value in environment.items() if name.startswith("MALLOC_")})
     if environment.get("NODE_SLOTS") and not environment.get("SANDRUN_SLOTS"):
         chosen["SANDRUN_SLOTS"] = environment["NODE_SLOTS"]
     chosen.update(SANDRUN_HOST="127.0.0.1", SANDRUN_PORT=str(port))

@@ -45,6 +45,15 @@ def test_file_is_named_after_the_interpreter(interpreter: str, name: str) -> Non
     assert entrypoint_of(job(interpreter=interpreter)) == name
 
 
+def test_limits_are_passed_on_when_the_job_has_them() -> None:
+    limits = {"timeout": 9, "memory_mb": 64, "cpu_seconds": 0.5}
+    for plain in (True, False):
+        _, manifest = unpack(build(job(**limits), plain_manifest=plain))
+        assert {name: manifest[name] for name in limits} == limits
+        _, manifest = unpack(build(job(), plain_manifest=plain))
+        assert not {"memory_mb", "cpu_seconds"} & manifest.keys()
+
+
 def test_code_and_manifest() -> None:
     parts, manifest = unpack(
         build(job(args=["a b", "é"], env={"A": "1"}, stdin="in", timeout=2.5), plain_manifest=False)

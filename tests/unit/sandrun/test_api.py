@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import random
 import socket
 import tarfile
 import threading
@@ -489,6 +490,26 @@ class TestFiles:
         for answer in whole:
             with tarfile.open(fileobj=io.BytesIO(answer.content)) as archive:
                 assert len(archive.getnames()) == 3
+
+    @pytest.mark.parametrize("path", ["", "/big"])
+    def test_downloads_broken_off_hold_nothing(self, tmp_path: Path, path: str) -> None:
+        big = random.Random(1).randbytes(8 << 20)
+        with a_node(tmp_path, FakeLauncher(lambda code: FakeSandbox(leaves={"big": big}))) as node:
+            kept = []
+            for _ in range(6):
+                job_id = node.submit()
+                node.ended(job_id)
+                job = node.service.store.get(job_id)
+                assert job is not None
+                kept.append(job.collected["big"].stored)
+                with socket.create_connection((node.client.base_url.host, node.client.base_url.port or 0)) as caller:
+                    caller.sendall(f"GET /download/{job_id}{path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                    assert caller.recv(1024)
+                node.client.delete(f"/jobs/{job_id}", params={"forget": "true"})
+            deadline = time.monotonic() + SECONDS
+            while any(file.exists() for file in kept):
+                assert time.monotonic() < deadline, "nobody reads them any more"
+                node.client.get("/health")
 
     def test_no_archive_before_the_end_or_of_nothing(self, tmp_path: Path) -> None:
         with a_node(tmp_path, FakeLauncher(held)) as node:

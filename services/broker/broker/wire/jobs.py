@@ -87,7 +87,7 @@ class SubmitJob(BaseModel):
     entrypoint: RelativePath | None = None
     outputs: list[ShortText] | None = Field(None, max_length=1000)
     memory_mb: int | None = Field(None, ge=1, le=1024 * 1024)
-    cpu_seconds: float | None = Field(None, gt=0, le=7 * 86400)
+    cpu_seconds: float | None = Field(None, gt=0, le=14_400)
     priority: int = Field(5, ge=0, le=9, description="9 is the most urgent.")
     max_retries: int | None = Field(None, ge=0, le=100, description="The default is MAX_RETRIES.")
     retry_on: list[Literal["exit", "timeout", "memory"]] = Field(default_factory=list, max_length=3)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 from urllib.parse import quote
 
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 from starlette.background import BackgroundTask
+from starlette.types import Receive, Scope, Send
 
 from sandrun.api import docs, models
 from sandrun.api.errors import ApiError
@@ -26,6 +27,21 @@ __all__ = ["router"]
 SAFE_HEADERS = {"Content-Security-Policy": "sandbox", "X-Content-Type-Options": "nosniff"}
 
 router = APIRouter()
+
+
+class _Download(StreamingResponse):
+    """Closes its source also when the client hangs up in the middle: the source holds files open, and keeps them."""
+
+    def __init__(self, chunks: Generator[bytes, None, None], **options: Any) -> None:
+        super().__init__(chunks, **options)
+        self._chunks = chunks
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            # On a thread, since the last reader of a forgotten job deletes its files; to its end, also when cancelled.
+            await asyncio.shield(asyncio.to_thread(self._chunks.close))
 
 
 @router.get("/outputs/{job_id}", responses=docs.of(models.Outputs, docs.NOT_FOUND), response_model=None)
@@ -58,7 +74,7 @@ async def download_all(job: JobDep, service: ServiceDep) -> StreamingResponse:
         raise ApiError(409, f"the job is {job.status.value}; its files can be had once it has ended")
     if not job.collected:
         raise ApiError(404, "the job left no files")
-    return StreamingResponse(
+    return _Download(
         _all_files(job, service),
         media_type="application/gzip",
         headers={"Content-Disposition": f'attachment; filename="{job.id}.tar.gz"'},
@@ -81,16 +97,16 @@ async def download_one(job: JobDep, service: ServiceDep, path: str) -> Streaming
         "Content-Length": str(file.size),
         "Content-Disposition": f"attachment; filename*=UTF-8''{quote(wanted.rpartition('/')[2])}",
     }
-    return StreamingResponse(_one_file(job, service, file), media_type=file.mime_type, headers=headers)
+    return _Download(_one_file(job, service, file), media_type=file.mime_type, headers=headers)
 
 
-def _all_files(job: Job, service: Service) -> Iterator[bytes]:
+def _all_files(job: Job, service: Service) -> Generator[bytes, None, None]:
     """Iterated on a worker thread, where reading files holds up nobody."""
     with service.reading(job):
         yield from tar_gz(job.collected, job.created)
 
 
-def _one_file(job: Job, service: Service, file: CollectedFile) -> Iterator[bytes]:
+def _one_file(job: Job, service: Service, file: CollectedFile) -> Generator[bytes, None, None]:
     with service.reading(job), file.stored.open("rb") as content:
         while data := content.read(CHUNK_BYTES):
             yield data
