@@ -28,7 +28,7 @@ logs: ## Follow the logs
 	@docker compose logs --follow --tail 50
 
 ##@ Test it
-test: ## All tests but the hostile suite, on a machine with nothing prepared
+test: ## All tests, on a machine with nothing prepared
 	@deploy/test.sh
 
 check: venv ## Lint, types, layers
@@ -43,7 +43,7 @@ unit: venv ## Tests that need no Docker
 integration: venv images ## Tests on the real images (needs Docker)
 	$(PYTEST) -m docker
 
-hostile: venv images ## The attacks of the catalogue on the real node image (5 minutes)
+hostile: venv images ## The attacks of the catalogue on the real node image (4 minutes)
 	$(PYTEST) tests/hostile
 
 abuse: venv ## Attack a running deployment and print a report: make abuse URL=http://127.0.0.1:8000
