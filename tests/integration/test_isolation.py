@@ -9,7 +9,7 @@ from support.bundle import Bundle, ServiceContainer, wait_until, wrapped
 
 
 def nodes_of(bundle: Bundle) -> list[ServiceContainer]:
-    return [container for container in bundle._started if "node" in container.image]
+    return [container for container in bundle.containers if "node" in container.image]
 
 
 def test_node_container_has_no_privilege(bundle: Bundle) -> None:

@@ -74,7 +74,7 @@ class Bundle:
         self._node_count = nodes
         self._node_environment = node or {}
         self._pool = Network(docker_network_kw={"internal": True, "labels": {LABEL: self._label}})
-        self._started: list[ServiceContainer] = []
+        self.containers: list[ServiceContainer] = []
         self.broker = ServiceContainer("broker", BROKER_IMAGE, self._label, broker or {})
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -102,16 +102,16 @@ class Bundle:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None:
-            for container in self._started:
+            for container in self.containers:
                 print(f"--- {container.image}\n{self.logs(container)}")
         self.close()
 
     def close(self) -> None:
         """Remove the containers, their volumes and the network."""
         self.http.close()
-        for container in reversed(self._started):
+        for container in reversed(self.containers):
             container.stop()
-        self._started.clear()
+        self.containers.clear()
         if self._pool._network is not None:
             self._pool.remove()
         self._pool._docker.client.close()
@@ -124,7 +124,7 @@ class Bundle:
         return node
 
     def _start(self, container: ServiceContainer) -> None:
-        self._started.append(container)
+        self.containers.append(container)
         container.start()
 
     def wait_for_nodes(self, count: int, *, seconds: float = 60) -> list[dict[str, Any]]:

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import json
-import random
 import socket
 import tarfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import httpx
 import pytest
 import uvicorn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from starlette.requests import ClientDisconnect
 from websockets.sync.client import ClientConnection, connect
 
 from sandrun.api import protocol, uploads
 from sandrun.api.app import create_app
+from sandrun.api.downloads import Download
 from sandrun.identity import Identity, generate_key, signed_text
 from sandrun.sandbox.launcher import ProgramEnd
 from sandrun.service import Service
@@ -491,25 +494,27 @@ class TestFiles:
             with tarfile.open(fileobj=io.BytesIO(answer.content)) as archive:
                 assert len(archive.getnames()) == 3
 
-    @pytest.mark.parametrize("path", ["", "/big"])
-    def test_downloads_broken_off_hold_nothing(self, tmp_path: Path, path: str) -> None:
-        big = random.Random(1).randbytes(8 << 20)
-        with a_node(tmp_path, FakeLauncher(lambda code: FakeSandbox(leaves={"big": big}))) as node:
-            kept = []
-            for _ in range(6):
-                job_id = node.submit()
-                node.ended(job_id)
-                job = node.service.store.get(job_id)
-                assert job is not None
-                kept.append(job.collected["big"].stored)
-                with socket.create_connection((node.client.base_url.host, node.client.base_url.port or 0)) as caller:
-                    caller.sendall(f"GET /download/{job_id}{path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-                    assert caller.recv(1024)
-                node.client.delete(f"/jobs/{job_id}", params={"forget": "true"})
-            deadline = time.monotonic() + SECONDS
-            while any(file.exists() for file in kept):
-                assert time.monotonic() < deadline, "nobody reads them any more"
-                node.client.get("/health")
+    def test_a_download_broken_off_closes_its_source(self) -> None:
+        open_now = []
+
+        def chunks() -> Generator[bytes, None, None]:
+            open_now.append("file")
+            try:
+                yield b"first"
+                yield b"second"
+            finally:
+                open_now.clear()
+
+        async def hangs_up(message: Any) -> None:
+            if message["type"] == "http.response.body":
+                assert open_now
+                raise OSError("the client has gone")
+
+        source = chunks()  # held here, so that no collector closes it in the response's place
+        scope = {"type": "http", "asgi": {"spec_version": "2.4"}, "headers": []}
+        with pytest.raises(ClientDisconnect):
+            asyncio.run(Download(source)(scope, AsyncMock(), hangs_up))
+        assert open_now == []
 
     def test_no_archive_before_the_end_or_of_nothing(self, tmp_path: Path) -> None:
         with a_node(tmp_path, FakeLauncher(held)) as node:

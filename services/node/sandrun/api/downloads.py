@@ -21,7 +21,7 @@ from sandrun.outputs.collected import CollectedFile
 from sandrun.outputs.pack import CHUNK_BYTES, tar_gz
 from sandrun.service import Service
 
-__all__ = ["router"]
+__all__ = ["Download", "router"]
 
 #: A stranger's files may be pages: a browser must not run them in the name of this address.
 SAFE_HEADERS = {"Content-Security-Policy": "sandbox", "X-Content-Type-Options": "nosniff"}
@@ -29,7 +29,7 @@ SAFE_HEADERS = {"Content-Security-Policy": "sandbox", "X-Content-Type-Options": 
 router = APIRouter()
 
 
-class _Download(StreamingResponse):
+class Download(StreamingResponse):
     """Closes its source also when the client hangs up in the middle: the source holds files open, and keeps them."""
 
     def __init__(self, chunks: Generator[bytes, None, None], **options: Any) -> None:
@@ -37,6 +37,7 @@ class _Download(StreamingResponse):
         self._chunks = chunks
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it, then close the source."""
         try:
             await super().__call__(scope, receive, send)
         finally:
@@ -74,7 +75,7 @@ async def download_all(job: JobDep, service: ServiceDep) -> StreamingResponse:
         raise ApiError(409, f"the job is {job.status.value}; its files can be had once it has ended")
     if not job.collected:
         raise ApiError(404, "the job left no files")
-    return _Download(
+    return Download(
         _all_files(job, service),
         media_type="application/gzip",
         headers={"Content-Disposition": f'attachment; filename="{job.id}.tar.gz"'},
@@ -97,7 +98,7 @@ async def download_one(job: JobDep, service: ServiceDep, path: str) -> Streaming
         "Content-Length": str(file.size),
         "Content-Disposition": f"attachment; filename*=UTF-8''{quote(wanted.rpartition('/')[2])}",
     }
-    return _Download(_one_file(job, service, file), media_type=file.mime_type, headers=headers)
+    return Download(_one_file(job, service, file), media_type=file.mime_type, headers=headers)
 
 
 def _all_files(job: Job, service: Service) -> Generator[bytes, None, None]:
