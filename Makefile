@@ -73,4 +73,4 @@ lock: ## Write the requirements files anew (needs uv)
 	deploy/lock.sh
 
 clean: down ## Remove also the images and .venv
-	@docker image rm -f sandrun-broker:latest sandrun-node:latest; rm -rf .venv
+	@docker image rm -f sandrun-broker:$${SANDRUN_TAG:-latest} sandrun-node:$${SANDRUN_TAG:-latest}; rm -rf .venv

@@ -25,8 +25,9 @@ from support import compose_file
 T = TypeVar("T")
 
 LABEL = "sandrun-broker.test"
-BROKER_IMAGE = "sandrun-broker:latest"
-NODE_IMAGE = "sandrun-node:latest"
+TAG = os.environ.get("SANDRUN_TAG", "latest")
+BROKER_IMAGE = f"sandrun-broker:{TAG}"
+NODE_IMAGE = f"sandrun-node:{TAG}"
 
 # testcontainers' reaper image cannot be pulled everywhere; the bundle removes by itself what it made.
 testcontainers_config.ryuk_disabled = True
