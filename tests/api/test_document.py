@@ -6,12 +6,17 @@ import pytest
 from pydantic import BaseModel
 
 from api.rig import Api
-from broker.api import answers, health, jobs, nodes
+from broker.api import answers, health, job_input, jobs, nodes, overview
 from broker.api.lean import LeanRoute
 
 pytestmark = pytest.mark.anyio
 
-ROUTES = [route for module in (jobs, nodes, health) for route in module.router.routes if isinstance(route, LeanRoute)]
+ROUTES = [
+    route
+    for module in (jobs, job_input, nodes, overview, health)
+    for route in module.router.routes
+    if isinstance(route, LeanRoute)
+]
 
 
 def declared(method: str, path: str, status: int = 200) -> type[BaseModel]:
@@ -65,13 +70,14 @@ async def test_answers_have_their_declared_form(api: Api) -> None:
     await check("POST", "/results/batch", {"job_ids": [job_id, "nobody"]})
     await check("GET", f"/jobs/{job_id}", form="/jobs/{job_id}")
     await check("DELETE", f"/jobs/{job_id}", form="/jobs/{job_id}")
-    for path in ("/jobs", "/nodes", "/health", "/ready"):
+    await check("GET", f"/jobs/{job_id}/input", form="/jobs/{job_id}/input")
+    for path in ("/jobs", "/nodes", "/overview", "/health", "/ready"):
         await check("GET", path)
     for verb in ("drain", "resume"):
         await check("POST", f"/nodes/{node['node_id']}/{verb}", form=f"/nodes/{{node_id}}/{verb}")
     await check("GET", "/status/nobody", form="/status/{job_id}", status=404)
     await check("POST", "/submit", {"code": 1}, status=422)
-    assert seen == {(m, r.path) for r in ROUTES for m in r.methods or ()} - {("POST", "/link")}
+    assert seen == {(m, r.path) for r in ROUTES for m in r.methods or ()} - {("POST", "/link"), ("GET", "/events")}
 
 
 def test_every_model_is_used() -> None:

@@ -17,10 +17,12 @@ __all__ = [
     "ErrorAnswer",
     "HealthAnswer",
     "JobAnswer",
+    "JobInputAnswer",
     "JobListAnswer",
     "JobWithAttemptsAnswer",
     "NodesAnswer",
     "NotEndedAnswer",
+    "OverviewAnswer",
     "ReadyAnswer",
     "RegisterAnswer",
     "ReleaseAnswer",
@@ -143,6 +145,16 @@ class JobListAnswer(Answer):
 
     jobs: list[JobAnswer]
     next_cursor: int | None
+
+
+class JobInputAnswer(BaseModel):
+    """What was submitted: the fields of POST /submit that this job has, so that it can be submitted again."""
+
+    job_id: str
+    interpreter: str
+    timeout: float
+    priority: int
+    max_retries: int
 
 
 class ResultAnswer(Answer):
@@ -349,6 +361,93 @@ class DrainAnswer(Answer):
 
     node_id: str
     draining: bool
+
+
+class PoolNode(Answer):
+    """A node in a line."""
+
+    id: str
+    name: str | None
+    state: str = Field(description="active, draining or silent")
+    slots: int | None
+    held: int
+    isolation: str | None
+    version: str | None
+    linked: bool
+    heartbeat_age: float
+
+
+class PoolNodes(Answer):
+    """The nodes in sums, and up to 60 by name, those in trouble first."""
+
+    known: int
+    active: int
+    draining: int
+    silent: int
+    slots: int
+    slots_used: int
+    isolation: dict[str, int]
+    versions: dict[str, int]
+    interpreters: dict[str, int]
+    list: list[PoolNode]
+    unlisted: int
+
+
+class PoolClass(Answer):
+    """The pending jobs of a class."""
+
+    interpreter: str
+    wishes: list[str]
+    runnable: bool = Field(description="Whether a live node that takes jobs could run it.")
+    pending: int
+    priorities: dict[str, int]
+
+
+class PoolQueue(Answer):
+    """What is pending; up to 24 classes by name, the largest first."""
+
+    pending: int
+    classes: list[PoolClass]
+    unlisted: int
+    priorities: dict[str, int]
+
+
+class PoolHour(Answer):
+    """The last hour in sums; times in seconds."""
+
+    submitted: int
+    completed: int
+    failed: int
+    failures: dict[str, int]
+    wait_p50: float | None
+    wait_p95: float | None
+    total_p50: float | None
+    total_p95: float | None
+
+
+class PoolSeries(Answer):
+    """The last hour in slices, the present one last."""
+
+    slice_seconds: float
+    until: float
+    submitted: list[int]
+    completed: list[int]
+    failed: list[int]
+    wait_p50: list[float | None]
+    wait_p95: list[float | None]
+    total_p50: list[float | None]
+    total_p95: list[float | None]
+
+
+class OverviewAnswer(Answer):
+    """The pool at a glance."""
+
+    time: str
+    jobs: dict[str, int]
+    nodes: PoolNodes
+    queue: PoolQueue
+    hour: PoolHour
+    series: PoolSeries
 
 
 class HealthAnswer(Answer):

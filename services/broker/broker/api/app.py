@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from broker import __version__
-from broker.api import health, jobs, nodes
+from broker.api import dashboard, health, job_input, jobs, nodes, overview
 from broker.api.errors import error_response
 from broker.api.lean import LeanRoute
 from broker.api.render import Json
@@ -31,8 +31,9 @@ def make_app(broker: Broker) -> "FrontDoor":
         redirect_slashes=False,
     )
     app.state.broker = broker
-    routes = [route for module in (jobs, nodes, health) for route in module.router.routes]
-    for module in (jobs, nodes, health):
+    modules = (jobs, job_input, nodes, overview, health, dashboard)
+    routes = [route for module in modules for route in module.router.routes]
+    for module in modules:
         app.include_router(module.router)
     app.add_exception_handler(HTTPException, _http_exception)
     return FrontDoor(app, broker, [route for route in routes if isinstance(route, LeanRoute)])

@@ -22,7 +22,7 @@ from broker.api.errors import HttpError
 from broker.api.lean import LeanRoute
 from broker.api.render import Json, attempt_json, job_json, result_json
 from broker.api.state import broker_of
-from broker.domain.words import JobStatus
+from broker.domain.words import Failure, JobStatus
 from broker.store.records import JobFilter, Result
 from broker.wire.jobs import JobIds, SubmitBatch, SubmitJob
 
@@ -107,13 +107,21 @@ async def list_jobs(
     status: Annotated[JobStatus | None, Query()] = None,
     submitter: Annotated[str | None, Query(max_length=256)] = None,
     label: Annotated[str | None, Query(max_length=400, pattern="^[^=]+=", description="name=value")] = None,
+    interpreter: Annotated[str | None, Query(max_length=64)] = None,
+    failure: Annotated[Failure | None, Query()] = None,
+    node: Annotated[str | None, Query(max_length=256)] = None,
+    text: Annotated[
+        str | None, Query(max_length=200, description="In submitter, labels or code, or an id's start")
+    ] = None,
     cursor: Annotated[int | None, Query(ge=0, le=2**62)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> Response:
     """Jobs, newest first. `next_cursor` of one page is `cursor` of the next; null on the last."""
     name, _, value = (label or "").partition("=")
     queries = broker_of(request).queries
-    wanted = JobFilter(status, submitter, (name, value) if label else None, cursor, limit)
+    wanted = JobFilter(
+        status, submitter, (name, value) if label else None, interpreter, failure, node, text or None, cursor, limit
+    )
     jobs, following = await queries.list_jobs(wanted)
     groups = queries.live_groups()
     shown = [job_json(job, queries.waiting_for(job, groups)) for job in jobs]

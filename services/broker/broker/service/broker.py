@@ -8,14 +8,17 @@ from broker.clock import Clock
 from broker.domain.fairshare import FairShare
 from broker.domain.words import JobStatus
 from broker.service.claim import Claims
+from broker.service.events import EventHub
 from broker.service.finish import Finishing
 from broker.service.links import Links
 from broker.service.matching import ClaimQueue
 from broker.service.nodes import Nodes
+from broker.service.overview import Overview
 from broker.service.queries import Queries
 from broker.service.reaper import Reaper
 from broker.service.sessions import SessionBook
 from broker.service.submit import Submits
+from broker.service.tally import Tally
 from broker.service.waits import EndWaits
 from broker.settings import Settings
 from broker.store.base import Store
@@ -39,6 +42,8 @@ class Broker:
     queries: Queries
     links: Links
     reaper: Reaper
+    overview: Overview
+    events: EventHub
     clock: Clock
 
     def __init__(self, settings: Settings, store: Store, clock_from: Callable[[float], Clock]) -> None:
@@ -48,6 +53,7 @@ class Broker:
         self.queue = ClaimQueue(settings.max_waiting_calls)
         self.waits = EndWaits(settings.max_waiting_calls)
         self.fair = FairShare()
+        self.tally = Tally()
         self.ready = False
         """Whether calls are served: after start, before stop."""
         self._clock_from = clock_from
@@ -69,6 +75,7 @@ class Broker:
         for flow in backlog.flows:
             whose = (flow.submitter, flow.priority)
             self.fair.restore(flow.class_key, whose, flow.first_rank, flow.last_rank, flow.count)
+        self.tally.restore(backlog.flows)
         for class_key in backlog.class_keys:
             self.queue.ready(class_key, 1)
         self._assemble(clock)
@@ -87,6 +94,8 @@ class Broker:
         self.finishing = Finishing(store, book, self.links, clock, settings)
         self.nodes = Nodes(store, book, queue, self.links, clock, settings)
         self.queries = Queries(store, book, self.waits, clock, settings)
+        self.overview = Overview(store, book, self.links, self.tally, clock)
+        self.events = EventHub(self.overview.take)
 
     def begin_stop(self) -> None:
         """Refuse new calls; let waiting ones return. What is being written is finished by `stop`."""
@@ -97,6 +106,7 @@ class Broker:
         self.claims.stop()
         self.waits.close()
         self.links.stop()
+        self.events.close()
 
     async def stop(self) -> None:
         """Save what is only in memory and close the store."""
@@ -122,6 +132,9 @@ class Broker:
             self.queue.bounded(changes.bounds)
             self._share(changes)
             self.waits.finished(changes.finished)
+            if changes.steps:
+                self.tally.take(changes.steps, self.clock.now())
+                self.events.take(changes.steps)
         if not self.store.totals()[JobStatus.PENDING]:
             self.fair.idle()
 

@@ -12,12 +12,12 @@ from broker.service.sessions import NodeSession, ProfileGroup, SessionBook
 from broker.service.waits import EndWaits
 from broker.settings import Settings
 from broker.store.base import Store
-from broker.store.records import Attempt, Job, JobFilter, Result
+from broker.store.records import Attempt, Job, JobFilter, JobInput, Result
 from broker.store.tables import NEVER
 
 __all__ = ["Queries", "explain"]
 
-Found = TypeVar("Found", Job, Result)
+Found = TypeVar("Found", Job, Result, JobInput)
 
 MAX_BATCH_CHARS = 32 * 1024 * 1024
 """Output in one answer to /results/batch."""
@@ -60,6 +60,10 @@ class Queries:
             size += len(result.output) + len(result.error) if result else 0
             found.append(result)
         return found
+
+    async def job_input(self, job_id: str) -> JobInput:
+        """What was submitted. NotFoundError, GoneError."""
+        return await self._present(job_id, self._store.job_input, lambda found: found.job)
 
     async def attempts(self, job_id: str) -> list[Attempt]:
         """The attempts of a job, oldest first."""

@@ -20,6 +20,7 @@ from broker.store.records import (
     HeldAttempt,
     Job,
     JobFilter,
+    JobInput,
     Lost,
     Node,
     NodeLease,
@@ -120,6 +121,10 @@ class Store(Protocol):
 
     async def result(self, job_id: str) -> Result | None:
         """A job with its output."""
+        ...
+
+    async def job_input(self, job_id: str) -> JobInput | None:
+        """A job with what was submitted."""
         ...
 
     async def was_deleted(self, job_id: str) -> bool:

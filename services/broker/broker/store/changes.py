@@ -4,11 +4,26 @@ The store hands these to its subscriber in commit order, on the event loop, befo
 """
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from broker.domain.fairshare import Flow
-from broker.domain.words import JobStatus
+from broker.domain.words import Failure, JobStatus
 
-__all__ = ["Changes"]
+__all__ = ["Changes", "Step"]
+
+
+class Step(NamedTuple):
+    """A job's going from one status to another."""
+
+    job_id: str
+    old: JobStatus | None
+    """None: it is new."""
+    new: JobStatus
+    class_key: str
+    priority: int
+    seconds: float | None = None
+    """Since it was submitted: when it is handed out for the first time, and when it ends."""
+    failure: Failure | None = None
 
 
 @dataclass(slots=True)
@@ -27,6 +42,8 @@ class Changes:
     """Ids of jobs that ended."""
     held: dict[str, int] = field(default_factory=dict)
     """Node id -> change in the number of attempts that it holds."""
+    steps: list[Step] = field(default_factory=list)
+    """Every job's change of status, in order; deletions are counted in `totals` alone."""
     totals: dict[JobStatus, int] = field(default_factory=dict)
     """Status -> change in the number of jobs."""
     flows: dict[Flow, int] = field(default_factory=dict)
@@ -55,8 +72,13 @@ class Changes:
         """Count jobs of a flow that became pending or are so no more."""
         self.flows[flow] = self.flows.get(flow, 0) + change
 
+    def stepped(self, step: Step) -> None:
+        """Note a job's change of status."""
+        self.steps.append(step)
+        self.moved(step.old, step.new)
+
     def moved(self, old: JobStatus | None, new: JobStatus | None) -> None:
-        """Count a job's change of status; None stands for not being there."""
+        """Count a change of status; None stands for not being there."""
         if old is not None:
             self.totals[old] = self.totals.get(old, 0) - 1
         if new is not None:

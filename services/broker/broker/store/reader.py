@@ -5,12 +5,13 @@ connection. Listings can be long and go through a thread with a connection of it
 """
 
 import json
+import re
 import sqlite3
 from typing import Any
 
 from broker.domain.words import AttemptOutcome, Failure, JobStatus, LostReason
 from broker.store.ops.finish import why_lost
-from broker.store.records import Attempt, HeldAttempt, Job, JobFilter, Lost, Node, Result
+from broker.store.records import Attempt, HeldAttempt, Job, JobFilter, JobInput, Lost, Node, Result
 from broker.store.sql import reads
 from broker.store.transaction import Row
 
@@ -43,6 +44,14 @@ class Reader:
         output, error, details = row[_JOB_WIDTH:]
         return Result(_job(row[:_JOB_WIDTH]), output or "", error or "", details)
 
+    def job_input(self, job_id: str) -> JobInput | None:
+        """See Store.job_input."""
+        row = self._one(reads.INPUT, job_id=job_id)
+        if row is None:
+            return None
+        code, spec, retry_on, dedupe_key = row[_JOB_WIDTH:]
+        return JobInput(_job(row[:_JOB_WIDTH]), code, spec, retry_on, dedupe_key is not None)
+
     def was_deleted(self, job_id: str) -> bool:
         """See Store.was_deleted."""
         return self._one(reads.TOMBSTONE, job_id=job_id) is not None
@@ -59,6 +68,11 @@ class Reader:
             before=wanted.before if wanted.before is not None else 2**62,
             status=wanted.status.value if wanted.status else None,
             submitter=wanted.submitter,
+            interpreter=wanted.interpreter,
+            failure=wanted.failure.value if wanted.failure else None,
+            node_id=wanted.node_id,
+            text=None if wanted.text is None else f"%{_like(wanted.text)}%",
+            text_start=None if wanted.text is None else f"{_like(wanted.text)}%",
             label_path=None if name is None else f"$.{json.dumps(name)}",
             label_value=value,
             limit=wanted.limit,
@@ -96,6 +110,11 @@ class Reader:
 
     def _all(self, sql: str, **parameters: Any) -> list[Row]:
         return self._connection.execute(sql, parameters).fetchall()
+
+
+def _like(text: str) -> str:
+    """A text as a pattern of LIKE that finds just it."""
+    return re.sub(r"([\\%_])", r"\\\1", text)
 
 
 def _job(row: Row) -> Job:

@@ -19,6 +19,7 @@ __all__ = [
     "Idempotency",
     "Job",
     "JobFilter",
+    "JobInput",
     "Lost",
     "NewJob",
     "Node",
@@ -279,6 +280,17 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class JobInput:
+    """A job with what was submitted; `spec` and `retry_on` as in NewJob."""
+
+    job: Job
+    code: str
+    spec: str | None
+    retry_on: str
+    cache: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """How a job ended; `details` is JSON text as in Completion."""
 
@@ -316,6 +328,12 @@ class JobFilter:
     status: JobStatus | None = None
     submitter: str | None = None
     label: tuple[str, str] | None = None
+    interpreter: str | None = None
+    failure: Failure | None = None
+    node_id: str | None = None
+    """Who holds it, or held it last."""
+    text: str | None = None
+    """In its submitter, labels or code, whatever the case, or the beginning of its id."""
     before: int | None = None
     """The cursor: only jobs stored before this one."""
     limit: int = 100

@@ -29,6 +29,7 @@ from broker.store.records import (
     HeldAttempt,
     Job,
     JobFilter,
+    JobInput,
     Lost,
     Node,
     NodeLease,
@@ -195,6 +196,10 @@ class SqliteStore:
     async def result(self, job_id: str) -> Result | None:
         """A job with its output."""
         return self._reader.result(job_id)
+
+    async def job_input(self, job_id: str) -> JobInput | None:
+        """A job with what was submitted."""
+        return self._reader.job_input(job_id)
 
     async def was_deleted(self, job_id: str) -> bool:
         """Whether the job ended and was deleted after RESULT_TTL."""

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import replace
 
 from broker.domain.words import JobStatus
+from broker.store.changes import Step
 from broker.store.ops.sweep import promote
 from broker.store.records import ClaimedJob, ClaimGrant, ClaimRequest
 from broker.store.sql import life
@@ -104,8 +105,9 @@ def _assign(tx: Transaction, request: ClaimRequest, seqs: list[int], now: float)
     order = {seq: place for place, seq in enumerate(seqs)}
     rows.sort(key=lambda row: order[row[0]])
     tx.changes.holds(request.node_id, len(rows))
-    for *_, class_key, rank, priority, submitter in rows:
-        tx.changes.moved(JobStatus.PENDING, JobStatus.ASSIGNED)
+    for _, job_id, _, _, attempt, _, class_key, rank, priority, submitter, created_at in rows:
+        waited = now - created_at if attempt == 1 else None
+        tx.changes.stepped(Step(job_id, JobStatus.PENDING, JobStatus.ASSIGNED, class_key, priority, waited))
         tx.changes.pending((submitter, priority), -1)
         tx.changes.granted.append((class_key, rank, priority))
     return _with_inputs(tx, rows)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from broker.domain.fairshare import Flow
 from broker.domain.retry import Again, Counters, Over, after_attempt
 from broker.domain.words import AttemptOutcome, Failure, JobStatus
+from broker.store.changes import Step
 from broker.store.sql import life
 from broker.store.tables import NEVER
 from broker.store.transaction import Row, Transaction
@@ -38,6 +39,7 @@ class Judged:
     submitter: str | None
     priority: int
     rank: float
+    created_at: float
 
     @staticmethod
     def of(row: Row) -> "Judged":
@@ -49,6 +51,11 @@ class Judged:
     def flow(self) -> Flow:
         """Whose share it counts against while it is pending."""
         return (self.submitter, self.priority)
+
+    def step(self, new: JobStatus, now: float, failure: Failure | None = None) -> Step:
+        """Its going to another status; its age is told at its end."""
+        age = None if new is JobStatus.PENDING else now - self.created_at
+        return Step(self.id, self.status, new, self.class_key, self.priority, age, failure)
 
     @property
     def held(self) -> bool:
@@ -108,7 +115,7 @@ def end_pending(tx: Transaction, job: Judged, failure: Failure, now: float, resu
         life.END_PENDING,
         {"at_seq": job.seq, "new_failure": failure.value, "now": now, "expires": now + result_ttl},
     )
-    tx.changes.moved(JobStatus.PENDING, JobStatus.FAILED)
+    tx.changes.stepped(job.step(JobStatus.FAILED, now, failure))
     tx.changes.pending(job.flow, -1)
     tx.changes.finished.append(job.id)
     if job.dedupe_key is not None and job.follows is None:
@@ -146,7 +153,7 @@ def _again(tx: Transaction, job: Judged, decision: Again, now: float) -> None:
             "new_reruns": decision.reruns,
         },
     )
-    tx.changes.moved(job.status, JobStatus.PENDING)
+    tx.changes.stepped(job.step(JobStatus.PENDING, now))
     tx.changes.pending(job.flow, 1)
     if run_at is None:
         tx.changes.claimable(job.class_key, job.rank)
@@ -180,23 +187,24 @@ def _over(
             "expires": expires,
         },
     )
-    tx.changes.moved(job.status, status)
+    tx.changes.stepped(job.step(status, now, failure))
     tx.changes.finished.append(job.id)
     if job.dedupe_key is None or job.follows is not None:
         return
     if failure is None:
-        _end_followers(tx, job.seq, exit_code, now, expires)
+        _end_followers(tx, job, exit_code, now, expires)
     else:
         _next_leader(tx, job.seq)
 
 
-def _end_followers(tx: Transaction, leader: int, exit_code: int | None, now: float, expires: float) -> None:
+def _end_followers(tx: Transaction, leader: Judged, exit_code: int | None, now: float, expires: float) -> None:
     """Identical jobs that waited get the leader's success."""
-    for _, job_id, submitter, priority in tx.rows(life.FOLLOWERS, {"leader": leader}):
-        tx.changes.moved(JobStatus.PENDING, JobStatus.COMPLETED)
+    for _, job_id, submitter, priority, created_at in tx.rows(life.FOLLOWERS, {"leader": leader.seq}):
+        age = now - created_at
+        tx.changes.stepped(Step(job_id, JobStatus.PENDING, JobStatus.COMPLETED, leader.class_key, priority, age))
         tx.changes.pending((submitter, priority), -1)
         tx.changes.finished.append(job_id)
-    tx.run(life.COPY_SUCCESS, {"leader": leader, "code": exit_code, "now": now, "expires": expires})
+    tx.run(life.COPY_SUCCESS, {"leader": leader.seq, "code": exit_code, "now": now, "expires": expires})
 
 
 def _next_leader(tx: Transaction, leader: int) -> None:

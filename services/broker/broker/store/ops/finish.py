@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from broker.domain.words import AttemptOutcome, Failure, JobStatus, LostReason
+from broker.store.changes import Step
 from broker.store.ops.ending import Judged, Measured, end_pending, settle
 from broker.store.records import CancelOutcome, Completion, CompletionOutcome, Lost, Ref
 from broker.store.sql import life
@@ -18,7 +19,7 @@ def start(tx: Transaction, node_id: str, refs: Iterable[Ref], now: float, grace:
         row = tx.row(life.START, {"job_id": job_id, "at_fence": fence, "node": node_id, "now": now, "grace": grace})
         if row is not None:
             tx.run(life.START_ATTEMPT, {"at_seq": row[0], "at_fence": fence, "started": now})
-            tx.changes.moved(JobStatus.ASSIGNED, JobStatus.RUNNING)
+            tx.changes.stepped(Step(job_id, JobStatus.ASSIGNED, JobStatus.RUNNING, row[1], row[2]))
         elif (reason := _why_not_started(tx, node_id, job_id, fence)) is not None:
             lost.append(Lost(job_id, fence, reason))
     return lost

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from broker.domain.words import JobStatus
+from broker.store.changes import Step
 from broker.store.records import NewJob, Submission, SubmitOutcome, SubmittedJob
 from broker.store.sql import life, upkeep
 from broker.store.tables import NEVER
@@ -64,7 +65,7 @@ def _store(tx: Transaction, job: NewJob, now: float) -> SubmittedJob:
     seq = tx.insert(life.INSERT_JOB, row)
     tx.run(life.INSERT_INPUT, {"seq": seq, "code": job.code, "spec": job.spec})
     status = JobStatus(row["status"])
-    tx.changes.moved(None, status)
+    tx.changes.stepped(Step(job.id, None, status, job.class_key, job.priority))
     if status is JobStatus.PENDING:
         if row["run_at"] is None:
             tx.changes.claimable(job.class_key, job.rank)

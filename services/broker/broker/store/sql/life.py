@@ -89,7 +89,19 @@ ASSIGN = compiled(
         claim_number=p("number"),
         deadline_at=p("now") + j.timeout + p("slack"),
     )
-    .returning(j.seq, j.id, j.interpreter, j.timeout, j.attempt, j.fence, j.class_key, j.rank, j.priority, j.submitter)
+    .returning(
+        j.seq,
+        j.id,
+        j.interpreter,
+        j.timeout,
+        j.attempt,
+        j.fence,
+        j.class_key,
+        j.rank,
+        j.priority,
+        j.submitter,
+        j.created_at,
+    )
 )
 OPEN_ATTEMPTS = compiled(
     insert(attempts).from_select(
@@ -120,7 +132,7 @@ START = compiled(
     update(job_states)
     .where(j.id == p("job_id"), j.fence == p("at_fence"), j.node_id == p("node"), j.status == word("assigned"))
     .values(status=word("running"), started_at=p("now"), deadline_at=p("now") + j.timeout + p("grace"))
-    .returning(j.seq)
+    .returning(j.seq, j.class_key, j.priority)
 )
 START_ATTEMPT = compiled(
     update(attempts).where(a.seq == p("at_seq"), a.fence == p("at_fence")).values(started_at=p("started"))
@@ -152,6 +164,7 @@ _COLUMNS_TO_JUDGE = (
     j.submitter,
     j.priority,
     j.rank,
+    j.created_at,
 )
 _judge = select(*_COLUMNS_TO_JUDGE)
 JUDGE_ONE = compiled(_judge.where(j.id == p("job_id")))
@@ -239,7 +252,7 @@ COUNT_FOR_NODE = compiled(
 # ---- identical jobs
 
 FOLLOWERS = compiled(
-    select(j.seq, j.id, j.submitter, j.priority).where(j.follows == p("leader"), PENDING).order_by(j.seq)
+    select(j.seq, j.id, j.submitter, j.priority, j.created_at).where(j.follows == p("leader"), PENDING).order_by(j.seq)
 )
 COPY_SUCCESS = compiled(
     update(job_states)

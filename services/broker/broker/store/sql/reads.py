@@ -42,7 +42,7 @@ RESULT = compiled(
     .where(j.id == p("job_id"))
 )
 INPUT = compiled(
-    select(job_inputs.c.code, job_inputs.c.spec)
+    select(*JOB_COLUMNS, job_inputs.c.code, job_inputs.c.spec, j.retry_on, j.dedupe_key)
     .select_from(job_states.join(job_inputs, job_inputs.c.seq == j.seq))
     .where(j.id == p("job_id"))
 )
@@ -108,6 +108,15 @@ LIST = compiled(
         j.seq < p("before"),
         text("(:status IS NULL OR status = :status)"),
         text("(:submitter IS NULL OR submitter = :submitter)"),
+        text("(:interpreter IS NULL OR interpreter = :interpreter)"),
+        text("(:failure IS NULL OR failure = :failure)"),
+        text("(:node_id IS NULL OR node_id = :node_id)"),
+        # Where a text may be: the beginning of an id, anywhere in submitter, labels or code.
+        text(
+            "(:text IS NULL OR id LIKE :text_start ESCAPE '\\' OR submitter LIKE :text ESCAPE '\\'"
+            " OR labels LIKE :text ESCAPE '\\' OR EXISTS (SELECT 1 FROM job_inputs WHERE"
+            " job_inputs.seq = job_states.seq AND job_inputs.code LIKE :text ESCAPE '\\'))"
+        ),
         text("(:label_path IS NULL OR json_extract(labels, :label_path) = :label_value)"),
     )
     .order_by(j.seq.desc())

@@ -1,0 +1,145 @@
+"""News for whoever watches: which jobs changed, and the overview, gathered so that a watcher gets a few messages a
+second whatever the pool does. Nobody watches: nothing is done.
+
+What a watcher has not taken is merged, not queued: its memory is bounded, and a slow one gets less often the newest.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic_core import to_json
+
+from broker.errors import OverloadedError
+from broker.store.changes import Step
+
+__all__ = ["EventHub", "Watcher"]
+
+MAX_WATCHERS = 100
+MAX_JOBS = 200
+"""Job changes in one message; beyond it the message says `more`: look at what you show again."""
+GATHER_SECONDS = 0.3
+OVERVIEW_SECONDS = 1.0
+"""Between overviews while jobs change, and QUIET_SECONDS while they do not: heartbeats age."""
+QUIET_SECONDS = 2.0
+
+
+@dataclass(slots=True)
+class _Jobs:
+    """Changes of jobs, the last word on each."""
+
+    changed: dict[str, str] = field(default_factory=dict)
+    more: bool = False
+
+    def add(self, job_id: str, status: str) -> None:
+        if job_id in self.changed or len(self.changed) < MAX_JOBS:
+            self.changed[job_id] = status
+        else:
+            self.more = True
+
+    def merge(self, news: "_Jobs") -> None:
+        for job_id, status in news.changed.items():
+            self.add(job_id, status)
+        self.more = self.more or news.more
+
+    def __bool__(self) -> bool:
+        return bool(self.changed) or self.more
+
+
+class Watcher:
+    """One who watches. `wants_jobs`, `wants_overview`: what it asked for."""
+
+    def __init__(self, wants_jobs: bool, wants_overview: bool) -> None:
+        self.wants_jobs = wants_jobs
+        self.wants_overview = wants_overview
+        self.ended = False
+        self._jobs = _Jobs()
+        self._overview: bytes | None = None
+        self._news = asyncio.Event()
+
+    def tell(self, jobs: _Jobs, overview: bytes | None) -> None:
+        """Merge news into what waits."""
+        if self.wants_jobs and jobs:
+            self._jobs.merge(jobs)
+        if self.wants_overview and overview is not None:
+            self._overview = overview
+        if self._jobs or self._overview is not None:
+            self._news.set()
+
+    def end(self) -> None:
+        """No more will come."""
+        self.ended = True
+        self._news.set()
+
+    async def news(self) -> tuple[dict[str, Any] | None, bytes | None]:
+        """What changed since the last call: {"jobs": [[id, status]], "more"} and the overview's JSON; waits for it."""
+        await self._news.wait()
+        self._news.clear()
+        jobs, self._jobs = self._jobs, _Jobs()
+        overview, self._overview = self._overview, None
+        return ({"jobs": list(jobs.changed.items()), "more": jobs.more} if jobs else None), overview
+
+
+class EventHub:
+    """Lives on the event loop; fed with what commits changed."""
+
+    def __init__(self, overview: Callable[[], dict[str, Any]]) -> None:
+        self._overview = overview
+        self._watchers: set[Watcher] = set()
+        self._jobs = _Jobs()
+        self._pump: asyncio.Task[None] | None = None
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._watchers)
+
+    def take(self, steps: Iterable[Step]) -> None:
+        """Jobs changed."""
+        if not self._watchers or self._jobs.more:
+            return
+        for step in steps:
+            self._jobs.add(step.job_id, step.new.value)
+
+    def begin(self, *, jobs: bool, overview: bool) -> Watcher:
+        """Watch; give the watcher back with `end`. It has an overview at once. OverloadedError beyond the limit."""
+        if len(self._watchers) >= MAX_WATCHERS:
+            raise OverloadedError("Too many watch this broker: try again later.")
+        watcher = Watcher(jobs, overview)
+        if self._closed:
+            watcher.end()
+        self._watchers.add(watcher)
+        watcher.tell(_Jobs(), to_json(self._overview()) if overview else None)
+        if self._pump is None and not self._closed:
+            self._pump = asyncio.create_task(self._run(), name="events")
+        return watcher
+
+    def end(self, watcher: Watcher) -> None:
+        """Nobody listens to it any more."""
+        self._watchers.discard(watcher)
+        if not self._watchers and self._pump is not None:
+            self._pump.cancel()
+            self._pump = None
+            self._jobs = _Jobs()
+
+    def close(self) -> None:
+        """The broker stops."""
+        self._closed = True
+        for watcher in self._watchers:
+            watcher.end()
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        told, busy = loop.time(), False
+        while True:
+            await asyncio.sleep(GATHER_SECONDS)
+            jobs, self._jobs = self._jobs, _Jobs()
+            busy = busy or bool(jobs)
+            overview = None
+            if loop.time() - told >= (OVERVIEW_SECONDS if busy else QUIET_SECONDS) and self._wanted():
+                overview, told, busy = to_json(self._overview()), loop.time(), False
+            for watcher in self._watchers:
+                watcher.tell(jobs, overview)
+
+    def _wanted(self) -> bool:
+        return any(watcher.wants_overview for watcher in self._watchers)
