@@ -168,7 +168,6 @@ async def test_a_body_that_is_too_large(started: Started) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/", 404),
         ("GET", "/nowhere", 404),
         ("POST", "/status/x", 405),
         ("GET", "/submit", 405),
