@@ -22,6 +22,7 @@ QUICK = {
     "JOB_TIMEOUT": "30",
     "MAX_RETRIES": "3",
     "BROKER_LINK_GRACE": "0.5",
+    "BROKER_LINK_TROUBLE_GRACE": "0.5",
     "BROKER_TIMEOUT_GRACE": "1",
 }
 """Seconds that keep a scenario short, long against the milliseconds that a call takes."""

@@ -51,6 +51,11 @@ class Claimer:
         self._retry_cap = retry_cap
         self._wake = threading.Event()
         self._given_up = threading.Event()
+        self._retry = threading.Event()
+
+    def retry(self) -> None:
+        """The broker is back: a pause before the next try makes no sense any more."""
+        self._retry.set()
 
     def wake(self) -> None:
         """A slot is free, or something else that `ready` looks at has changed."""
@@ -72,6 +77,7 @@ class Claimer:
                 self._wake.wait(IDLE_CHECK)
                 continue
             self._given_up.clear()
+            self._retry.clear()
             if not self._permitted():
                 self._pause(backoff.next())
                 continue
@@ -117,4 +123,5 @@ class Claimer:
         return bool(attempts) or time.monotonic() - asked > CLAIM_WAIT / 2
 
     def _pause(self, seconds: float) -> None:
-        self._session.over.wait(seconds)
+        """Cut short by retry(), which the session's end calls too."""
+        self._retry.wait(seconds)

@@ -6,13 +6,14 @@ down it without waiting for a beat.
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import requests
 from urllib3.exceptions import HTTPError
 
-from agent.backoff import Backoff
+from agent.backoff import Backoff, jittered
 from agent.broker_client import BrokerClient
 from agent.errors import BrokerAwayError, BrokerRefusedError, SessionOverError
 from agent.lease import Session
@@ -22,9 +23,13 @@ from agent.orders import Orders
 
 LOG = EventLog("agent.link")
 
-# Quick first tries: the broker's default grace for a broken link is two seconds.
-RETRY_BASE = 0.1
-RETRY_CAP = 2.0  # no longer: without a link a killed node is noticed by its lease alone
+# The broker's default grace for a broken link is half a second: the first try comes at once.
+AT_ONCE = 0.02
+RETRY_BASE = 0.05
+RETRY_CAP = 1.0  # no longer: without a link a killed node is noticed by its lease alone
+STEADY = 5.0  # a link that lived for less is opened again with growing pauses: something does not like it
+# Should the new link take long (a far broker, TLS), a beat on the connection that is still there says that we live.
+PROOF_AFTER = 0.15
 WITHOUT_LINK = 30.0  # a broker that has no /link is asked again, should it be replaced by one that has
 LONGEST_LINE = 1 << 16
 
@@ -38,34 +43,33 @@ class Link:
         *,
         broker: BrokerClient,
         orders: Orders,
+        on_broken: Callable[[], None],
         on_reopened: Callable[[], None],
         retry_cap: float,
     ) -> None:
         self._session = session
         self._broker = broker
         self._orders = orders
+        self._on_broken = on_broken
         self._on_reopened = on_reopened
         self._retry_cap = retry_cap
         self._lock = threading.Lock()
         self._response: requests.Response | None = None
+        self._opened = 0
+        self._hello_at: float | None = None
 
     def run(self) -> None:
         """Keep the link open until the session is over."""
         backoff = Backoff(RETRY_BASE, min(RETRY_CAP, self._retry_cap))
-        opened = 0
         while not self._session.over.is_set():
+            self._hello_at = None
             try:
                 with self._broker.open_link(self._session.who) as response:
                     self._keep(response)
                     for line in _lines(response):
                         if self._session.over.is_set():
                             return
-                        if line.get("type") == "hello":
-                            opened += 1
-                            backoff.reset()
-                            LOG.debug("link_open", times=opened)
-                            if opened > 1:
-                                self._on_reopened()
+                        self._said_hello(line)
                         self.obey(line)
                 reason = "the broker closed it"
             except (HTTPError, requests.RequestException, OSError, BrokerAwayError) as error:
@@ -79,9 +83,29 @@ class Link:
                 continue
             finally:
                 self._keep(None)
-            pause = backoff.next()
+            pause = self._pause(backoff)
             if not self._session.over.wait(pause):
                 LOG.warning("link_broken", reason=reason, reopened_after=round(pause, 2))
+
+    def _said_hello(self, line: dict[str, Any]) -> None:
+        if line.get("type") == "hello":
+            self._hello_at = time.monotonic()
+            self._opened += 1
+            LOG.debug("link_open", times=self._opened)
+            if self._opened > 1:
+                self._on_reopened()
+
+    def _pause(self, backoff: Backoff) -> float:
+        """How long to wait before the link is opened again."""
+        if self._hello_at is None:
+            return backoff.next()
+        proof = threading.Timer(PROOF_AFTER, self._on_broken)
+        proof.daemon = True
+        proof.start()
+        if time.monotonic() - self._hello_at < STEADY:
+            return backoff.next()
+        backoff.reset()
+        return jittered(AT_ONCE, 1.0)
 
     def close(self) -> None:
         """End it from another thread."""

@@ -28,6 +28,7 @@ class Serving:
         condition: Callable[[], dict[str, Any]],
     ) -> None:
         self.session = session
+        self._outbox = parts.outbox
         self.heartbeat = Heartbeat(
             session,
             broker=parts.broker,
@@ -41,7 +42,8 @@ class Serving:
             session,
             broker=parts.broker,
             orders=parts.orders,
-            on_reopened=self.heartbeat.poke,
+            on_broken=self.heartbeat.poke,
+            on_reopened=self._broker_is_back,
             retry_cap=retry_cap,
         )
         self.claimer = Claimer(
@@ -63,10 +65,17 @@ class Serving:
         crash.spawn("link", self.link.run)
         crash.spawn("claim", self.claimer.run)
 
+    def _broker_is_back(self) -> None:
+        """Whatever waits for a broker that was away need wait no longer."""
+        self.heartbeat.poke()
+        self.claimer.retry()
+        self._outbox.hurry()
+
     def close(self, reason: str) -> None:
         """End the session here, whatever the broker thinks of it; the threads leave as soon as they can."""
         self.session.end(reason)
         self.heartbeat.poke()
         self.link.close()
         self.claimer.wake()
+        self.claimer.retry()
         self.claimer.give_up()

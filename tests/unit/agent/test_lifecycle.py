@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.backoff import Backoff
 from agent.liveness import problem_of
 from agent.logs import configure
 from unit.agent.conftest import StartAgent, TestClock, kill
@@ -324,6 +325,37 @@ def test_broken_link_is_opened_again_with_a_beat(broker: FakeBroker, start_agent
     broker.break_links()
     broker.wait_for(lambda: broker.links, timeout=2)
     broker.wait_for(lambda: len(broker.beats) > count)
+
+
+def test_beat_proves_life_while_the_link_does_not_come_back(broker: FakeBroker, start_agent: StartAgent) -> None:
+    broker.lease = 60
+    start_agent()
+    broker.wait_for(lambda: broker.links)
+    count = len(broker.beats)
+    broker.refuse["/link"] = [(503, {"error": "x", "reason": "overloaded"})] * 100
+    broker.break_links()
+    broker.wait_for(lambda: len(broker.beats) > count, timeout=2)
+
+
+def test_returned_broker_is_not_kept_waiting(
+    broker: FakeBroker, start_agent: StartAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Claims and results that had been put off for long are sent as soon as the link is open again."""
+    for part in ("claimer", "delivery"):
+        monkeypatch.setattr(f"agent.{part}.Backoff", lambda base, cap: Backoff(20, 30))
+    away = (503, {"error": "x", "reason": "stopping"})
+    broker.lease = 60
+    broker.submit("a")
+    broker.refuse["/complete"] = [away]
+    start_agent()
+    broker.wait_for(lambda: broker.calls["/complete"] and broker.links)
+    broker.refuse["/claim"] = [away]
+    broker.submit("b")  # ends the claim that hangs; the next one is refused
+    broker.wait_for(lambda: not broker.refuse["/claim"])
+    broker.submit("c")
+    broker.break_links()
+    assert broker.wait_status("a", "completed", timeout=5)["attempt"] == 1
+    assert broker.wait_status("c", "completed", timeout=5)["attempt"] == 1
 
 
 def test_drain_lets_running_jobs_end(broker: FakeBroker, sandrun: FakeSandrun, start_agent: StartAgent) -> None:

@@ -10,7 +10,7 @@ from broker.domain.words import JobStatus
 from broker.service.claim import Claims
 from broker.service.events import EventHub
 from broker.service.finish import Finishing
-from broker.service.links import Links
+from broker.service.links import Graces, Links
 from broker.service.matching import ClaimQueue
 from broker.service.nodes import Nodes
 from broker.service.overview import Overview
@@ -87,7 +87,8 @@ class Broker:
 
     def _assemble(self, clock: Clock) -> None:
         store, book, queue, settings = self.store, self.book, self.queue, self.settings
-        self.links = Links(book, clock, settings.link_grace, lambda session: self.reaper.lost(session))
+        graces = Graces(settings.link_grace, settings.link_trouble_grace)
+        self.links = Links(book, clock, graces, lambda session: self.reaper.lost(session))
         self.reaper = Reaper(store, book, queue, self.links, clock, settings)
         self.claims = Claims(store, book, queue, clock, settings)
         self.submits = Submits(store, book, queue, self.fair, clock, settings)

@@ -93,6 +93,8 @@ class NodeSession:
     claims_done: int = -1
     """The highest claim number that the node said it has done with: it would not know what such a claim gets."""
     unsaved: bool = False
+    link_returned_at: float = float("-inf")
+    """When its link last came back after a break."""
 
     @property
     def capacity(self) -> int | None:
