@@ -63,7 +63,7 @@ class Settings(BaseSettings):
     link_grace: float = Field(0.5, ge=0.05)
     """How long a node may take to come back after its link broke."""
     link_trouble_grace: float = Field(5, ge=0)
-    """The same when the network seems to have failed: many links at once, the only one, or one that came back before."""
+    """The same when the network seems to have failed: many links at once, the only one, one that came back before."""
     timeout_grace: float = Field(15, ge=0)
     """What a node may take beyond a job's timeout to set it up, end it and deliver the result."""
     cancel_grace: float = Field(2, ge=0)
