@@ -159,10 +159,24 @@ class Links:
 
     def _in_trouble(self, session: NodeSession, broke: float) -> bool:
         """Whether the network is more likely to have failed than the node."""
-        if session.link_returned_at + FLAP_MEMORY_SECONDS > self._clock.now():
+        now = self._clock.now()
+        if session.link_returned_at + FLAP_MEMORY_SECONDS > now or self._many_broke(broke - self._graces.single):
             return True
-        if not self._links:
-            return True  # and nobody is left to take over: an early rescue would help nobody
-        together = {node_id for at, node_id in self._breaks if at >= broke - self._graces.single}
-        away = together - self._links.keys()
-        return len(together) >= MANY_LINKS and 2 * len(together) > len(self._links) + len(away)
+        if self._links:
+            return False
+        # Nobody to take over: an early rescue would help nobody.
+        return not any(
+            other.alive(now) and other is not session and other.node_id not in self._timers for other in self._book
+        )
+
+    def _many_broke(self, since: float) -> bool:
+        """Whether more than half of all links broke since then."""
+        enough = max(MANY_LINKS, (len(self._links) + len(self._timers)) // 2 + 1)
+        together: set[str] = set()
+        for at, node_id in reversed(self._breaks):
+            if at < since:
+                return False
+            together.add(node_id)
+            if len(together) >= enough:
+                return True
+        return False
