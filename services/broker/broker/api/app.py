@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from broker import __version__
 from broker.api import dashboard, health, job_input, jobs, nodes, overview
+from broker.api.access import Rule, rule_for
 from broker.api.errors import error_response
 from broker.api.lean import LeanRoute
 from broker.api.render import Json
@@ -48,9 +49,11 @@ class FrontDoor:
         self._broker = broker
         self._fixed: dict[tuple[str, str], ASGIApp] = {}
         self._with_id: dict[tuple[str, str, str], tuple[ASGIApp, str]] = {}
+        self._rules: dict[ASGIApp, Rule] = {}
         self._methods = sorted({method for route in routes for method in route.methods or ()})
         for route in routes:
             for method in route.methods or ():
+                self._rules[route.app] = rule_for(method, route.path)
                 first, parameter, last = _parts(route.path)
                 if parameter is None:
                     self._fixed[method, route.path] = route.app
