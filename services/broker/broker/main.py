@@ -11,9 +11,12 @@ import uvicorn
 from broker.api.app import make_app
 from broker.clock import SteadyClock
 from broker.errors import StartError
-from broker.server import Server, protocol
+from broker.server import Server
 from broker.service.broker import Broker
 from broker.settings import Settings, load_settings
+from broker.shell.limits import Doors, parse_networks
+from broker.shell.protocol import Shell, protocol
+from broker.shell.transport import Unread
 from broker.store.sqlite import SqliteStore
 
 __all__ = ["build", "main"]
@@ -23,6 +26,10 @@ log = logging.getLogger(__name__)
 SWITCH_INTERVAL_SECONDS = 0.0005
 """How soon the event loop's thread gives way to the writer's; Python's 5 ms would be a whole commit's time."""
 
+EXIT_STORE_ENDED = 4
+SPARE_FILES = 64
+"""Open files that are no connections: the database, the log, links to the outside."""
+
 
 def build(settings: Settings) -> Broker:
     """A broker on a SQLite file."""
@@ -31,7 +38,8 @@ def build(settings: Settings) -> Broker:
 
 
 def main() -> None:
-    """Run until a signal; exit 0 after a clean stop, 2 when the settings are wrong, 3 when it cannot start."""
+    """Run until a signal; exit 0 after a clean stop, 2 when the settings are wrong, 3 when it cannot start, 4 when the
+    store ended by itself."""
     try:
         settings = load_settings()
     except StartError as error:
@@ -51,7 +59,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     server.run()
-    sys.exit(0 if server.started else 3)
+    sys.exit(EXIT_STORE_ENDED if server.failed else 0 if server.started else 3)
 
 
 def _config(settings: Settings, broker: Broker) -> uvicorn.Config:
@@ -60,7 +68,7 @@ def _config(settings: Settings, broker: Broker) -> uvicorn.Config:
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http=protocol(settings.head_timeout),
+        http=protocol(_shell(settings)),
         ws="none",
         lifespan="on",
         backlog=2048,
@@ -70,6 +78,18 @@ def _config(settings: Settings, broker: Broker) -> uvicorn.Config:
         proxy_headers=False,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=int(settings.stop_timeout) or 1,
+    )
+
+
+def _shell(settings: Settings) -> Shell:
+    """The limits of connections. Some files are left for the database and for its like."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = min(settings.max_connections, max(files - SPARE_FILES, 1))
+    each = settings.max_connections_per_address
+    return Shell(
+        settings.head_timeout,
+        Doors(most, each, parse_networks(settings.trusted_proxies)),
+        Unread(settings.read_timeout),
     )
 
 

@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from broker.errors import StartError
+from broker.shell.limits import parse_networks
 
 __all__ = ["Settings", "load_settings"]
 
@@ -51,6 +52,16 @@ class Settings(BaseSettings):
     """How long the head of a request may take, and a connection may be silent before its first."""
     body_timeout: float = Field(30, gt=0)
     """How long a body may take to arrive."""
+    read_timeout: float = Field(10, gt=0)
+    """How long a client may read less than 4 KiB a second of a large answer before it is cut off."""
+    max_connections: int = Field(10_000, ge=1)
+    """Connections at a time; beyond it the answer is 503 and the end. A node has two or three."""
+    max_connections_per_address: int = Field(4_000, ge=1)
+    """The same for one address (IPv6: a /64). Who sits behind one router shares it; trusted proxies have none."""
+    trusted_proxies: str = ""
+    """Addresses and networks, separated by commas, of proxies whose X-Forwarded-For names the client."""
+    proxy_socket: Path | None = None
+    """A Unix socket to listen on as well, for a proxy whose X-Forwarded-For names the client."""
     max_batch: int = Field(1000, ge=1, le=10_000)
     """Jobs in one POST /submit/batch or /results/batch."""
     max_queued_writes: int = Field(10_000, ge=1)
@@ -83,6 +94,12 @@ class Settings(BaseSettings):
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        parse_networks(value)
+        return value
 
     @classmethod
     def settings_customise_sources(

@@ -115,7 +115,8 @@ class Broker:
         if self._reaping is not None:
             self._reaping.cancel()
             await asyncio.wait((self._reaping,))
-        await self.store.save_leases(self.book.unsaved_leases(), self.clock.now())
+        if self.store.alive():
+            await self.store.save_leases(self.book.unsaved_leases(), self.clock.now())
         await self.store.close()
 
     def _committed(self, group: list[Changes]) -> None:

@@ -159,6 +159,10 @@ class Store(Protocol):
         """What the database said when it last refused a change; None when it takes them."""
         ...
 
+    def alive(self) -> bool:
+        """Whether changes can be taken, now or later; once False, the process has to be started again."""
+        ...
+
     def totals(self) -> dict[str, int]:
         """Status -> number of jobs, kept up to date with every commit."""
         ...

@@ -234,6 +234,10 @@ class SqliteStore:
         """What the database said when it last refused a change."""
         return self._writer.trouble
 
+    def alive(self) -> bool:
+        """Whether changes can be taken, now or later."""
+        return self._writer.alive
+
     def totals(self) -> dict[str, int]:
         """Status -> number of jobs."""
         return {status.value: self._totals[status] for status in JobStatus}

@@ -78,6 +78,8 @@ class GroupWriter:
         self._stopping = False
         self.trouble: str | None = None
         """What the database said when it last refused a group; None once it has taken one again."""
+        self.alive = True
+        """Whether the thread runs; it ends by itself only when something is broken that nobody foresaw."""
         self._ended = self._loop.create_future()
         self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
         self._thread.start()
@@ -114,6 +116,7 @@ class GroupWriter:
     # ---- below: the writer's thread
 
     def _work(self) -> None:
+        group: list[_Pending[Any]] = []
         try:
             while group := self._next_group():
                 self._run_group(self._connection, group)
@@ -124,6 +127,10 @@ class GroupWriter:
             log.critical("the writer's thread ended", exc_info=True)
             self.trouble = "the writer has ended: restart the broker"
             self._stopping = True
+            self.alive = False
+            self._fail(group, StoreBrokenError())
+            self._loop.call_soon_threadsafe(self._deliver, group)
+            self._loop.call_soon_threadsafe(self._abandon)
             raise
         finally:
             self._connection.close()
@@ -198,6 +205,12 @@ class GroupWriter:
             pending.changes = None
 
     # ---- below: the event loop
+
+    def _abandon(self) -> None:
+        """The thread is no more: nobody is to wait for it."""
+        left = [*self._urgent, *self._normal]
+        self._fail(left, StoreBrokenError())
+        self._deliver(left)
 
     def _deliver(self, group: list[_Pending[Any]]) -> None:
         """Tell the subscriber first, so that every answer finds counters and waiting calls up to date."""

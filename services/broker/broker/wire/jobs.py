@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, model_validator
 
 from broker.wire.fields import (
     Base64,
@@ -16,6 +16,9 @@ from broker.wire.fields import (
 )
 
 __all__ = ["JobIds", "Prefer", "Requires", "SubmitBatch", "SubmitJob"]
+
+LONGEST_BATCH = 10_000
+"""What BROKER_MAX_BATCH may be at most."""
 
 _STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
@@ -113,7 +116,7 @@ class SubmitBatch(BaseModel):
 
     model_config = _STRICT
 
-    jobs: list[SubmitJob] = Field(min_length=1)
+    jobs: Annotated[list[SubmitJob], FailFast()] = Field(min_length=1, max_length=LONGEST_BATCH)
 
 
 class JobIds(BaseModel):
@@ -121,4 +124,6 @@ class JobIds(BaseModel):
 
     model_config = _STRICT
 
-    job_ids: list[Annotated[str, Field(max_length=200)]] = Field(min_length=1)
+    job_ids: Annotated[list[Annotated[str, Field(max_length=200)]], FailFast()] = Field(
+        min_length=1, max_length=LONGEST_BATCH
+    )
