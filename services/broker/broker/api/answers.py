@@ -103,6 +103,7 @@ class JobAnswer(Answer):
     interpreter: str
     timeout: float
     priority: int
+    owner: str | None = Field(None, description="The key that submitted it; null without keys.")
     submitter: str | None
     labels: dict[str, str]
     attempt: int

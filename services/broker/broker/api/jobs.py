@@ -1,11 +1,13 @@
 """What clients call."""
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from broker.api.access import principal_of
 from broker.api.answers import (
     CancelAnswer,
     JobAnswer,
@@ -43,7 +45,7 @@ ENDED = (JobStatus.COMPLETED, JobStatus.FAILED)
 async def submit(request: Request, body: SubmitJob, wait: Wait = 0) -> Response:
     """Take a job. The answer comes when it is stored for good; with `wait`, when it has ended or the time is up."""
     broker = broker_of(request)
-    outcome = await broker.submits.submit((body,), _idempotency_key(request))
+    outcome = await broker.submits.submit((body,), _idempotency_key(request), principal_of(request).id)
     job = outcome.jobs[0]
     content: dict[str, Any] = {"job_id": job.id, "status": job.status.value}
     if job.cached:
@@ -59,7 +61,7 @@ async def submit(request: Request, body: SubmitJob, wait: Wait = 0) -> Response:
 @router.post("/submit/batch", response_model=SubmitBatchAnswer, responses=errors(400, 408, 409, 413, 415, 422, 503))
 async def submit_batch(request: Request, body: SubmitBatch) -> Response:
     """Take several jobs, all or none; the ids come in the order of the jobs."""
-    outcome = await broker_of(request).submits.submit(body.jobs, _idempotency_key(request))
+    outcome = await broker_of(request).submits.submit(body.jobs, _idempotency_key(request), principal_of(request).id)
     jobs = [{"job_id": job.id, "status": job.status.value, "cached": job.cached} for job in outcome.jobs]
     return Json({"jobs": jobs, "job_ids": [job.id for job in outcome.jobs], "replayed": outcome.replayed})
 
@@ -88,7 +90,7 @@ async def results(request: Request, job_id: str, wait: Wait = 0) -> Response:
 @router.post("/results/batch", response_model=ResultsAnswer, responses=errors(400, 408, 413, 415, 422, 503))
 async def results_batch(request: Request, body: JobIds) -> Response:
     """Several results at once, in the order asked for; what is unknown or deleted says so in its place."""
-    found = await broker_of(request).queries.results(body.job_ids)
+    found = await broker_of(request).queries.results(body.job_ids, principal_of(request).sees)
     return Json(
         {
             "results": [
@@ -122,6 +124,7 @@ async def list_jobs(
     wanted = JobFilter(
         status, submitter, (name, value) if label else None, interpreter, failure, node, text or None, cursor, limit
     )
+    wanted = replace(wanted, owner=principal_of(request).sees)
     jobs, following = await queries.list_jobs(wanted)
     groups = queries.live_groups()
     shown = [job_json(job, queries.waiting_for(job, groups)) for job in jobs]

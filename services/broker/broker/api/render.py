@@ -36,6 +36,7 @@ def job_json(job: Job, waiting_for: str | None) -> dict[str, Any]:
         "timeout": job.timeout,
         "priority": job.priority,
         "submitter": job.submitter,
+        "owner": job.owner,
         "labels": job.labels,
         "attempt": job.attempt,
         "max_retries": job.max_retries,

@@ -81,6 +81,12 @@ def judge(said: Completed) -> Completion:
         include={"limit", "usage", "signal", "output_bytes", "error_bytes", "message"}, exclude_none=True
     )
     usage = said.usage
+    # SHA-256 of what was printed, so that attempts can be compared when the output is gone.
+    output, error = said.output.encode(), said.error.encode()
+    whole = hashlib.sha256(output)
+    whole.update(b"\x00")
+    whole.update(error)
+    size = len(output) + len(error)
     return Completion(
         job_id=said.job_id,
         fence=said.fence,
@@ -91,14 +97,8 @@ def judge(said: Completed) -> Completion:
         failure=failure,
         details=json.dumps(details) if details else None,
         usage=(usage.wall_seconds, usage.cpu_seconds, usage.memory_peak_bytes) if usage else (None, None, None),
-        digest=_digest(said),
+        digest=whole.hexdigest(),
         message=said.message,
+        printed_bytes=(said.output_bytes or 0) + (said.error_bytes or 0) or size,
+        stored_bytes=size,
     )
-
-
-def _digest(said: Completed) -> str:
-    """SHA-256 of what was printed, so that attempts can be compared when the output is gone."""
-    whole = hashlib.sha256(said.output.encode())
-    whole.update(b"\x00")
-    whole.update(said.error.encode())
-    return whole.hexdigest()

@@ -43,8 +43,8 @@ class Queries:
         """The job with its output, under the same terms; it may not have ended. NotFoundError, GoneError."""
         return await self._look(job_id, self._store.result, lambda result: result.job, wait)
 
-    async def results(self, job_ids: Sequence[str]) -> list[Result | None]:
-        """Several results; None for what is unknown or deleted."""
+    async def results(self, job_ids: Sequence[str], owner: str | None = None) -> list[Result | None]:
+        """Several results; None for what is unknown, deleted, or not this owner's (None: whosever)."""
         if len(job_ids) > self._settings.max_batch:
             raise InvalidFieldError(
                 "job_ids", f"at most {self._settings.max_batch} results can be asked for at a time."
@@ -55,7 +55,7 @@ class Queries:
             if size > MAX_BATCH_CHARS:
                 raise InvalidFieldError("job_ids", f"the results of the first {len(found)} are enough for one answer.")
             result = await self._store.result(job_id)
-            if result is not None and self._expired(result.job):
+            if result is not None and (self._expired(result.job) or owner not in (None, result.job.owner)):
                 result = None
             size += len(result.output) + len(result.error) if result else 0
             found.append(result)

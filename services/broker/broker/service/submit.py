@@ -59,15 +59,17 @@ class Submits:
         self._clock = clock
         self._settings = settings
 
-    async def submit(self, jobs: Sequence[SubmitJob], idempotency_key: str | None) -> SubmitOutcome:
-        """Store the jobs, all or none. InvalidFieldError, IdempotencyConflictError, OverloadedError."""
+    async def submit(
+        self, jobs: Sequence[SubmitJob], idempotency_key: str | None, owner: str | None = None
+    ) -> SubmitOutcome:
+        """Store the jobs of an owner, all or none. InvalidFieldError, IdempotencyConflictError, OverloadedError."""
         if len(jobs) > self._settings.max_batch:
             raise InvalidFieldError("jobs", f"{len(jobs)} jobs: a batch has at most {self._settings.max_batch}.")
         now = self._clock.now()
         single = len(jobs) == 1
         checked = [self._check(job, now, "" if single else f"jobs.{place}.") for place, job in enumerate(jobs)]
-        idempotency = None if idempotency_key is None else Idempotency(idempotency_key, _body_hash(jobs))
-        new = tuple(self._new_job(job, now) for job in checked)
+        idempotency = None if idempotency_key is None else Idempotency(_owned(idempotency_key, owner), _body_hash(jobs))
+        new = tuple(self._new_job(job, now, owner) for job in checked)
         stored: set[str] = set()
         try:
             outcome = await self._store.submit(Submission(new, idempotency), now)
@@ -75,7 +77,7 @@ class Submits:
         finally:
             for job in new:
                 if job.id not in stored:  # its rank counted it as pending
-                    self._fair.count((job.submitter, job.priority), -1)
+                    self._fair.count((owner or job.submitter, job.priority), -1)
         if outcome.conflict:
             raise IdempotencyConflictError
         return outcome
@@ -98,7 +100,7 @@ class Submits:
             _moment(job.deadline, now, f"{where}deadline"),
         )
 
-    def _new_job(self, checked: _Checked, now: float) -> NewJob:
+    def _new_job(self, checked: _Checked, now: float, owner: str | None) -> NewJob:
         job, class_key, run_at, give_up_at = checked
         timeout = self._settings.job_timeout if job.timeout is None else job.timeout
         spec = _spec(job)
@@ -107,18 +109,20 @@ class Submits:
             interpreter=job.interpreter,
             class_key=class_key,
             priority=job.priority,
-            rank=self._fair.stamp(class_key, (job.submitter, job.priority)),
+            rank=self._fair.stamp(class_key, (owner or job.submitter, job.priority)),
             timeout=timeout,
             max_retries=self._settings.max_retries if job.max_retries is None else job.max_retries,
             created_at=now,
             code=job.code or "",
             spec=spec,
             submitter=job.submitter,
+            owner=owner,
+            stored_bytes=0 if owner is None else len(job.code or "") + len(spec or ""),
             labels=json.dumps(job.labels) if job.labels else None,
             retry_on=",".join(sorted(set(job.retry_on))),
             run_at=run_at,
             give_up_at=give_up_at,
-            dedupe_key=_dedupe_key(job, timeout, spec) if job.cache else None,
+            dedupe_key=_owned(_dedupe_key(job, timeout, spec), owner) if job.cache else None,
         )
 
     def _check_interpreter(self, interpreter: str, where: str) -> None:
@@ -132,6 +136,11 @@ class Submits:
         pending = self._queue.pending_classes
         if class_key not in pending and len(pending) >= self._settings.max_classes:
             raise OverloadedError("Jobs with too many different requirements are pending: try again later.")
+
+
+def _owned(text: str, owner: str | None) -> str:
+    """A text that means something among one owner's only. NUL is in no header."""
+    return text if owner is None else f"{owner}\0{text}"
 
 
 def class_of(job: SubmitJob) -> JobClass:

@@ -8,6 +8,7 @@ nothing of the call was kept).
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from broker.store.access import AccessStore
 from broker.store.changes import Changes
 from broker.store.records import (
     Attempt,
@@ -40,6 +41,11 @@ Subscriber = Callable[[list[Changes]], None]
 
 class Store(Protocol):
     """The queue's memory. `now` is always the caller's: the store has no clock."""
+
+    @property
+    def access(self) -> AccessStore:
+        """Keys, owners and usage; once it is open."""
+        ...
 
     # ---- life
 

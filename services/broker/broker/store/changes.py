@@ -9,7 +9,7 @@ from typing import NamedTuple
 from broker.domain.fairshare import Flow
 from broker.domain.words import Failure, JobStatus
 
-__all__ = ["Changes", "Step"]
+__all__ = ["Changes", "Owned", "Step"]
 
 
 class Step(NamedTuple):
@@ -24,6 +24,16 @@ class Step(NamedTuple):
     seconds: float | None = None
     """Since it was submitted: when it is handed out for the first time, and when it ends."""
     failure: Failure | None = None
+    owner: str | None = None
+
+
+class Owned(NamedTuple):
+    """A change of what an owner has in the broker, or used today."""
+
+    owner: str
+    unfinished: int = 0
+    stored_bytes: int = 0
+    cpu_seconds: float = 0.0
 
 
 @dataclass(slots=True)
@@ -50,6 +60,8 @@ class Changes:
     """Flow -> change in its number of pending jobs; those of a submit are counted when they get their rank."""
     granted: list[tuple[str, float, int]] = field(default_factory=list)
     """(class key, rank, priority) of each job that was handed out."""
+    owned: list["Owned"] = field(default_factory=list)
+    """What owners have more or less of."""
     due: float | None = None
     """The earliest start time of a waiting job that this operation left."""
     due_is_earliest: bool = False

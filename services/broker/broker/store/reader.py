@@ -64,7 +64,8 @@ class Reader:
         """See Store.list_jobs."""
         name, value = wanted.label or (None, None)
         rows = self._all(
-            reads.LIST,
+            reads.LIST if wanted.owner is None else reads.LIST_OWN,
+            owner=wanted.owner,
             before=wanted.before if wanted.before is not None else 2**62,
             status=wanted.status.value if wanted.status else None,
             submitter=wanted.submitter,
@@ -107,6 +108,10 @@ class Reader:
     def _one(self, sql: str, **parameters: Any) -> Row | None:
         rows = self._all(sql, **parameters)
         return rows[0] if rows else None
+
+    def rows(self, sql: str, **parameters: Any) -> list[Row]:
+        """All rows of a short read."""
+        return self._all(sql, **parameters)
 
     def _all(self, sql: str, **parameters: Any) -> list[Row]:
         return self._connection.execute(sql, parameters).fetchall()

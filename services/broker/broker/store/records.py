@@ -16,10 +16,12 @@ __all__ = [
     "CompletionOutcome",
     "Flow",
     "HeldAttempt",
+    "Holding",
     "Idempotency",
     "Job",
     "JobFilter",
     "JobInput",
+    "Key",
     "Lost",
     "NewJob",
     "Node",
@@ -31,6 +33,7 @@ __all__ = [
     "SubmittedJob",
     "SweepPolicy",
     "Swept",
+    "UsageRow",
 ]
 
 Ref = tuple[str, int]
@@ -53,6 +56,10 @@ class NewJob:
     spec: str | None = None
     """What else the node needs to run it (args, stdin, env, files …) as JSON text."""
     submitter: str | None = None
+    owner: str | None = None
+    """Whose key submitted it; nothing is metered without one."""
+    stored_bytes: int = 0
+    """What it adds to its owner's stored bytes."""
     labels: str | None = None
     """JSON text of {name: value}."""
     retry_on: str = ""
@@ -158,6 +165,10 @@ class Completion:
     digest: str | None = None
     """SHA-256 of output and error."""
     message: str | None = None
+    printed_bytes: int = 0
+    """What the program printed, beyond what is kept too."""
+    stored_bytes: int = 0
+    """What the result takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +225,8 @@ class Registration:
     name: str | None
     version: str | None
     lease_until: float
+    joined_with: str | None = None
+    """The join token's key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +257,7 @@ class Node:
     lease_until: float
     jobs_completed: int
     jobs_failed: int
+    joined_with: str | None = None
     held: int = 0
     """Attempts that it holds."""
 
@@ -277,6 +291,7 @@ class Job:
     cached: bool
     failure: Failure | None
     exit_code: int | None
+    owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,11 +352,13 @@ class JobFilter:
     before: int | None = None
     """The cursor: only jobs stored before this one."""
     limit: int = 100
+    owner: str | None = None
+    """Only this owner's; None: everybody's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """Pending jobs of one class, submitter and priority."""
+    """Pending jobs of one class, submitter (with keys: owner) and priority."""
 
     class_key: str
     submitter: str | None
@@ -358,6 +375,49 @@ class Backlog:
     totals: dict[JobStatus, int]
     class_keys: frozenset[str]
     flows: tuple[Flow, ...]
+    holdings: tuple["Holding", ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What one owner has in the broker."""
+
+    owner: str
+    unfinished: int
+    pending: int
+    stored_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key as stored; `limits` is JSON text of the limits that differ from the settings'."""
+
+    id: str
+    name: str
+    role: str
+    secret_hash: str
+    old_hash: str | None
+    old_until: float | None
+    created_at: float
+    expires_at: float | None
+    revoked_at: float | None
+    last_used_at: float | None
+    limits: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRow:
+    """What one owner's attempts with one outcome used on one day (UTC, YYYY-MM-DD)."""
+
+    day: str
+    owner: str
+    outcome: str
+    count: int
+    cpu_seconds: float
+    wall_seconds: float
+    memory_mb_seconds: float
+    bytes_in: int
+    bytes_out: int
 
 
 @dataclass(frozen=True, slots=True)

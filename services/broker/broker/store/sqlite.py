@@ -10,6 +10,7 @@ from pathlib import Path
 
 from broker.domain.words import JobStatus
 from broker.errors import StartError
+from broker.store.access import SqliteAccess
 from broker.store.base import Subscriber
 from broker.store.changes import Changes
 from broker.store.connection import FileLock, connect_reader, connect_writer
@@ -27,6 +28,7 @@ from broker.store.records import (
     CompletionOutcome,
     Flow,
     HeldAttempt,
+    Holding,
     Job,
     JobFilter,
     JobInput,
@@ -41,7 +43,7 @@ from broker.store.records import (
     SweepPolicy,
     Swept,
 )
-from broker.store.sql import upkeep
+from broker.store.sql import keys, upkeep
 from broker.store.transaction import Transaction
 from broker.store.writer import GroupWriter
 
@@ -50,6 +52,8 @@ __all__ = ["SqliteStore"]
 
 class SqliteStore:
     """See broker.store.base.Store. One process per file."""
+
+    access: SqliteAccess
 
     def __init__(
         self,
@@ -83,6 +87,7 @@ class SqliteStore:
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="store-reader")
         self._subscriber = subscriber
         self._writer = GroupWriter(connection, self._committed, limit=self._max_queued, jitter=self._jitter)
+        self.access = SqliteAccess(self._writer, self._reader)
 
     async def close(self) -> None:
         """Finish what waits; fold the log back; let the next broker in."""
@@ -113,6 +118,7 @@ class SqliteStore:
             totals=totals,
             class_keys=frozenset(row[0] for row in tx.rows(upkeep.PENDING_CLASSES, {})),
             flows=tuple(Flow(*row) for row in tx.rows(upkeep.PENDING_FLOWS, {})),
+            holdings=tuple(Holding(*row) for row in tx.rows(keys.HOLDINGS, {})),
         )
 
     def _committed(self, group: list[Changes]) -> None:

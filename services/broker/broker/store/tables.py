@@ -12,6 +12,7 @@ from sqlmodel import Field, SQLModel
 
 __all__ = [
     "NEVER",
+    "api_keys",
     "attempts",
     "broker_state",
     "idempotency_keys",
@@ -21,6 +22,7 @@ __all__ = [
     "metadata",
     "nodes",
     "tombstones",
+    "usage_days",
 ]
 
 NEVER = 9e15
@@ -59,6 +61,7 @@ class JobState(SQLModel, table=True):
             unique=True,
         ),
         _partial("job_followers", "follows", where="follows IS NOT NULL"),
+        _partial("job_owner", "owner", "seq", where="owner IS NOT NULL"),
         {"sqlite_autoincrement": True},
     )
 
@@ -72,6 +75,10 @@ class JobState(SQLModel, table=True):
     rank: float
     """Order within a class, fixed at submit (domain.fairshare)."""
     submitter: str | None
+    owner: str | None = None
+    """Whose key submitted it; NULL without keys."""
+    stored_bytes: int = 0
+    """What its input and result take, counted for the owner; 0 without one."""
     labels: str | None
     timeout: float
     max_retries: int
@@ -168,6 +175,8 @@ class NodeRow(SQLModel, table=True):
     registered_at: float
     last_heartbeat: float
     lease_until: float
+    joined_with: str | None = None
+    """The join token (its key's id) of the present session."""
     jobs_completed: int = 0
     jobs_failed: int = 0
 
@@ -180,6 +189,7 @@ class Tombstone(SQLModel, table=True):
 
     id: str = Field(primary_key=True)
     deleted_at: float
+    owner: str | None = None
 
 
 class IdempotencyKey(SQLModel, table=True):
@@ -193,6 +203,42 @@ class IdempotencyKey(SQLModel, table=True):
     job_ids: str
     """JSON list."""
     created_at: float
+
+
+class ApiKey(SQLModel, table=True):
+    """A key. Of its secret there is a SHA-256 only; after a rotation the old one is good until `old_until`."""
+
+    __tablename__: ClassVar[Any] = "api_keys"
+
+    id: str = Field(primary_key=True)
+    name: str
+    role: str
+    secret_hash: str
+    old_hash: str | None
+    old_until: float | None
+    created_at: float
+    expires_at: float | None
+    revoked_at: float | None
+    last_used_at: float | None
+    limits: str | None
+    """JSON of limits that differ from the settings'."""
+
+
+class UsageDay(SQLModel, table=True):
+    """What one owner's attempts used on one day (UTC), by outcome; `submitted` and `cached` count jobs instead."""
+
+    __tablename__: ClassVar[Any] = "usage_days"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    day: str = Field(primary_key=True)
+    owner: str = Field(primary_key=True)
+    outcome: str = Field(primary_key=True)
+    count: int
+    cpu_seconds: float
+    wall_seconds: float
+    memory_mb_seconds: float
+    bytes_in: int
+    bytes_out: int
 
 
 class BrokerState(SQLModel, table=True):
@@ -217,3 +263,5 @@ nodes = _table(NodeRow)
 tombstones = _table(Tombstone)
 idempotency_keys = _table(IdempotencyKey)
 broker_state = _table(BrokerState)
+api_keys = _table(ApiKey)
+usage_days = _table(UsageDay)

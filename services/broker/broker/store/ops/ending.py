@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from broker.domain.fairshare import Flow
 from broker.domain.retry import Again, Counters, Over, after_attempt
 from broker.domain.words import AttemptOutcome, Failure, JobStatus
-from broker.store.changes import Step
+from broker.store.changes import Owned, Step
+from broker.store.ops.usage import CACHED, meter_attempt, meter_job
 from broker.store.sql import life
 from broker.store.tables import NEVER
 from broker.store.transaction import Row, Transaction
@@ -36,10 +37,11 @@ class Judged:
     failure: str | None
     deadline_at: float | None
     follows: int | None
-    submitter: str | None
+    whose: str | None
     priority: int
     rank: float
     created_at: float
+    owner: str | None
 
     @staticmethod
     def of(row: Row) -> "Judged":
@@ -50,12 +52,12 @@ class Judged:
     @property
     def flow(self) -> Flow:
         """Whose share it counts against while it is pending."""
-        return (self.submitter, self.priority)
+        return (self.whose, self.priority)
 
     def step(self, new: JobStatus, now: float, failure: Failure | None = None) -> Step:
         """Its going to another status; its age is told at its end."""
         age = None if new is JobStatus.PENDING else now - self.created_at
-        return Step(self.id, self.status, new, self.class_key, self.priority, age, failure)
+        return Step(self.id, self.status, new, self.class_key, self.priority, age, failure, self.owner)
 
     @property
     def held(self) -> bool:
@@ -73,6 +75,8 @@ class Measured:
     memory_peak_bytes: int | None = None
     digest: str | None = None
     message: str | None = None
+    printed_bytes: int = 0
+    stored_bytes: int = 0
 
 
 _NOTHING = Measured()
@@ -92,8 +96,11 @@ def settle(
     assert job.node_id is not None
     tx.run(life.CLOSE_ATTEMPT, _closing(job, outcome, now, verdict, measured))
     tx.changes.holds(job.node_id, -1)
+    if job.owner is not None:
+        used = (measured.wall_seconds, measured.cpu_seconds, measured.memory_peak_bytes)
+        meter_attempt(tx, job.owner, outcome, now, used, measured.printed_bytes)
     if outcome is AttemptOutcome.COMPLETED:
-        _over(tx, job, None, job.losses, job.reruns, measured.exit_code, now, result_ttl)
+        _over(tx, job, None, job.losses, job.reruns, measured, now, result_ttl)
         return JobStatus.COMPLETED
     decision = after_attempt(
         outcome,
@@ -103,7 +110,7 @@ def settle(
         retry_on=frozenset(job.retry_on.split(",")),
     )
     if isinstance(decision, Over):
-        _over(tx, job, decision.failure, decision.losses, decision.reruns, measured.exit_code, now, result_ttl)
+        _over(tx, job, decision.failure, decision.losses, decision.reruns, measured, now, result_ttl)
         return JobStatus.FAILED
     _again(tx, job, decision, now)
     return JobStatus.PENDING
@@ -118,6 +125,8 @@ def end_pending(tx: Transaction, job: Judged, failure: Failure, now: float, resu
     tx.changes.stepped(job.step(JobStatus.FAILED, now, failure))
     tx.changes.pending(job.flow, -1)
     tx.changes.finished.append(job.id)
+    if job.owner is not None:
+        tx.changes.owned.append(Owned(job.owner, -1))
     if job.dedupe_key is not None and job.follows is None:
         _next_leader(tx, job.seq)
 
@@ -167,7 +176,7 @@ def _over(
     failure: Failure | None,
     losses: int,
     reruns: int,
-    exit_code: int | None,
+    measured: Measured,
     now: float,
     result_ttl: float,
 ) -> None:
@@ -180,7 +189,8 @@ def _over(
             "at_fence": job.fence,
             "new_status": status.value,
             "new_failure": failure.value if failure else None,
-            "code": exit_code,
+            "code": measured.exit_code,
+            "result_bytes": 0 if job.owner is None else measured.stored_bytes,
             "new_losses": losses,
             "new_reruns": reruns,
             "now": now,
@@ -189,21 +199,28 @@ def _over(
     )
     tx.changes.stepped(job.step(status, now, failure))
     tx.changes.finished.append(job.id)
+    if job.owner is not None:
+        tx.changes.owned.append(Owned(job.owner, -1, measured.stored_bytes))
     if job.dedupe_key is None or job.follows is not None:
         return
     if failure is None:
-        _end_followers(tx, job, exit_code, now, expires)
+        _end_followers(tx, job, measured.exit_code, now, expires)
     else:
         _next_leader(tx, job.seq)
 
 
 def _end_followers(tx: Transaction, leader: Judged, exit_code: int | None, now: float, expires: float) -> None:
     """Identical jobs that waited get the leader's success."""
-    for _, job_id, submitter, priority, created_at in tx.rows(life.FOLLOWERS, {"leader": leader.seq}):
+    for _, job_id, whose, priority, created_at, owner in tx.rows(life.FOLLOWERS, {"leader": leader.seq}):
         age = now - created_at
-        tx.changes.stepped(Step(job_id, JobStatus.PENDING, JobStatus.COMPLETED, leader.class_key, priority, age))
-        tx.changes.pending((submitter, priority), -1)
+        tx.changes.stepped(
+            Step(job_id, JobStatus.PENDING, JobStatus.COMPLETED, leader.class_key, priority, age, owner=owner)
+        )
+        tx.changes.pending((whose, priority), -1)
         tx.changes.finished.append(job_id)
+        if owner is not None:
+            tx.changes.owned.append(Owned(owner, -1))
+            meter_job(tx, owner, CACHED, now)
     tx.run(life.COPY_SUCCESS, {"leader": leader.seq, "code": exit_code, "now": now, "expires": expires})
 
 

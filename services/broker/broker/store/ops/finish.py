@@ -1,6 +1,7 @@
 """What a node says about its attempts, and what a client says about its job: start, complete, release, cancel."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from broker.domain.words import AttemptOutcome, Failure, JobStatus, LostReason
 from broker.store.changes import Step
@@ -19,7 +20,7 @@ def start(tx: Transaction, node_id: str, refs: Iterable[Ref], now: float, grace:
         row = tx.row(life.START, {"job_id": job_id, "at_fence": fence, "node": node_id, "now": now, "grace": grace})
         if row is not None:
             tx.run(life.START_ATTEMPT, {"at_seq": row[0], "at_fence": fence, "started": now})
-            tx.changes.stepped(Step(job_id, JobStatus.ASSIGNED, JobStatus.RUNNING, row[1], row[2]))
+            tx.changes.stepped(Step(job_id, JobStatus.ASSIGNED, JobStatus.RUNNING, row[1], row[2], owner=row[3]))
         elif (reason := _why_not_started(tx, node_id, job_id, fence)) is not None:
             lost.append(Lost(job_id, fence, reason))
     return lost
@@ -120,6 +121,7 @@ def _not_held(tx: Transaction, job: Judged, node_id: str, fence: int) -> Complet
 def _take(tx: Transaction, job: Judged, completion: Completion, now: float, result_ttl: float) -> JobStatus:
     wall, cpu, memory = completion.usage
     measured = Measured(completion.exit_code, wall, cpu, memory, completion.digest, completion.message)
+    measured = replace(measured, printed_bytes=completion.printed_bytes, stored_bytes=completion.stored_bytes)
     status = settle(tx, job, completion.outcome, now, result_ttl, verdict=completion.failure, measured=measured)
     if status is not JobStatus.PENDING:
         tx.run(

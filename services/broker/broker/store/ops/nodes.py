@@ -25,6 +25,7 @@ def register(tx: Transaction, registration: Registration, now: float, result_ttl
             "name": registration.name,
             "version": registration.version,
             "lease_until": registration.lease_until,
+            "joined_with": registration.joined_with,
             "now": now,
         },
     )

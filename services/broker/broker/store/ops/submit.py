@@ -5,6 +5,7 @@ from typing import Any
 
 from broker.domain.words import JobStatus
 from broker.store.changes import Step
+from broker.store.ops.usage import CACHED, SUBMITTED, meter_job
 from broker.store.records import NewJob, Submission, SubmitOutcome, SubmittedJob
 from broker.store.sql import life, upkeep
 from broker.store.tables import NEVER
@@ -47,6 +48,8 @@ def _store(tx: Transaction, job: NewJob, now: float) -> SubmittedJob:
         "priority": job.priority,
         "rank": job.rank,
         "submitter": job.submitter,
+        "owner": job.owner,
+        "stored_bytes": job.stored_bytes,
         "labels": job.labels,
         "timeout": job.timeout,
         "max_retries": job.max_retries,
@@ -65,13 +68,22 @@ def _store(tx: Transaction, job: NewJob, now: float) -> SubmittedJob:
     seq = tx.insert(life.INSERT_JOB, row)
     tx.run(life.INSERT_INPUT, {"seq": seq, "code": job.code, "spec": job.spec})
     status = JobStatus(row["status"])
-    tx.changes.stepped(Step(job.id, None, status, job.class_key, job.priority))
+    tx.changes.stepped(Step(job.id, None, status, job.class_key, job.priority, owner=job.owner))
+    if job.owner is not None:
+        _charge(tx, job, job.owner, status, now)
     if status is JobStatus.PENDING:
         if row["run_at"] is None:
             tx.changes.claimable(job.class_key, job.rank)
         else:
             tx.changes.waits_until(row["run_at"])
     return SubmittedJob(job.id, status, cached)
+
+
+def _charge(tx: Transaction, job: NewJob, owner: str, status: JobStatus, now: float) -> None:
+    """Meter the job; what it adds to its owner's holdings was reserved before it came here."""
+    meter_job(tx, owner, SUBMITTED, now, job.stored_bytes)
+    if status is not JobStatus.PENDING:
+        meter_job(tx, owner, CACHED, now)
 
 
 def _join_identical(tx: Transaction, dedupe_key: str, row: dict[str, Any], now: float) -> bool:

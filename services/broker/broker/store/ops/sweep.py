@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from broker.domain.words import AttemptOutcome, Failure, JobStatus
+from broker.store.changes import Owned
 from broker.store.ops.ending import Judged, end_pending, settle
 from broker.store.records import Ref, SweepPolicy, Swept
 from broker.store.sql import life, upkeep
@@ -102,8 +103,10 @@ def _delete_expired(tx: Transaction, now: float, policy: SweepPolicy) -> int:
     if not rows:
         return 0
     seqs = id_list(row[0] for row in rows)
-    for _, job_id, status in rows:
-        tx.run(upkeep.BURY, {"id": job_id, "now": now})
+    for _, job_id, status, owner, stored_bytes in rows:
+        tx.run(upkeep.BURY, {"id": job_id, "now": now, "owner": owner})
+        if owner is not None:
+            tx.changes.owned.append(Owned(owner, stored_bytes=-stored_bytes))
         tx.changes.moved(JobStatus(status), None)
     for statement in (
         upkeep.DELETE_STATES,

@@ -13,6 +13,8 @@ p = bindparam
 PENDING = j.status == word("pending")
 CLAIMABLE = and_(PENDING, j.run_at.is_(None))
 HELD = j.deadline_at.is_not(None)
+WHOSE = func.coalesce(j.owner, j.submitter)
+"""Who gets the fair share: with keys the owner, whatever a client calls its submitters."""
 
 # ---- submit
 
@@ -28,6 +30,8 @@ INSERT_JOB = compiled(
                 "priority",
                 "rank",
                 "submitter",
+                "owner",
+                "stored_bytes",
                 "labels",
                 "timeout",
                 "max_retries",
@@ -99,8 +103,9 @@ ASSIGN = compiled(
         j.class_key,
         j.rank,
         j.priority,
-        j.submitter,
+        WHOSE,
         j.created_at,
+        j.owner,
     )
 )
 OPEN_ATTEMPTS = compiled(
@@ -132,7 +137,7 @@ START = compiled(
     update(job_states)
     .where(j.id == p("job_id"), j.fence == p("at_fence"), j.node_id == p("node"), j.status == word("assigned"))
     .values(status=word("running"), started_at=p("now"), deadline_at=p("now") + j.timeout + p("grace"))
-    .returning(j.seq, j.class_key, j.priority)
+    .returning(j.seq, j.class_key, j.priority, j.owner)
 )
 START_ATTEMPT = compiled(
     update(attempts).where(a.seq == p("at_seq"), a.fence == p("at_fence")).values(started_at=p("started"))
@@ -161,10 +166,11 @@ _COLUMNS_TO_JUDGE = (
     j.failure,
     j.deadline_at,
     j.follows,
-    j.submitter,
+    WHOSE,
     j.priority,
     j.rank,
     j.created_at,
+    j.owner,
 )
 _judge = select(*_COLUMNS_TO_JUDGE)
 JUDGE_ONE = compiled(_judge.where(j.id == p("job_id")))
@@ -192,6 +198,7 @@ END_HELD = compiled(
         completed_at=p("now"),
         expires_at=p("expires"),
         deadline_at=null(),
+        stored_bytes=j.stored_bytes + p("result_bytes"),
     )
 )
 END_PENDING = compiled(
@@ -252,7 +259,9 @@ COUNT_FOR_NODE = compiled(
 # ---- identical jobs
 
 FOLLOWERS = compiled(
-    select(j.seq, j.id, j.submitter, j.priority, j.created_at).where(j.follows == p("leader"), PENDING).order_by(j.seq)
+    select(j.seq, j.id, WHOSE, j.priority, j.created_at, j.owner)
+    .where(j.follows == p("leader"), PENDING)
+    .order_by(j.seq)
 )
 COPY_SUCCESS = compiled(
     update(job_states)

@@ -17,6 +17,7 @@ JOB_COLUMNS = (
     j.timeout,
     j.max_retries,
     j.submitter,
+    j.owner,
     j.labels,
     j.node_id,
     j.attempt,
@@ -96,11 +97,12 @@ NODE_COLUMNS = (
     "lease_until",
     "jobs_completed",
     "jobs_failed",
+    "joined_with",
 )
 NODES = compiled(select(*(nodes.c[name] for name in NODE_COLUMNS)).order_by(nodes.c.registered_at, nodes.c.id))
 NODE_COUNTERS = compiled(select(nodes.c.id, nodes.c.jobs_completed, nodes.c.jobs_failed))
 HELD_COUNTS = compiled(select(j.node_id, func.count()).where(j.deadline_at.is_not(None)).group_by(j.node_id))
-LIST = compiled(
+_list = (
     # Newest first. A filter that is NULL does not filter; seq is the primary key, so a page is a short walk unless a
     # filter is rare, which is why the reader runs this away from the event loop.
     select(*JOB_COLUMNS)
@@ -122,3 +124,5 @@ LIST = compiled(
     .order_by(j.seq.desc())
     .limit(p("limit"))
 )
+LIST = compiled(_list)
+LIST_OWN = compiled(_list.where(j.owner == p("owner"), j.owner.is_not(None)))

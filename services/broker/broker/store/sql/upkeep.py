@@ -21,6 +21,7 @@ j = job_states.c
 n = nodes.c
 p = bindparam
 
+WHOSE = func.coalesce(j.owner, j.submitter)
 WAITING = and_(j.status == word("pending"), j.run_at.is_not(None))
 
 # ---- nodes
@@ -36,6 +37,7 @@ _REGISTERED: dict[str, Any] = {
         "name",
         "version",
         "lease_until",
+        "joined_with",
     )
 }
 REGISTER = compiled(
@@ -89,12 +91,12 @@ PROMOTE = compiled(
 )
 NEXT_DUE = compiled(select(func.min(j.run_at)).where(WAITING))
 EXPIRED = compiled(
-    select(j.seq, j.id, j.status)
+    select(j.seq, j.id, j.status, j.owner, j.stored_bytes)
     .where(j.expires_at.is_not(None), j.expires_at <= p("now"))
     .order_by(j.expires_at)
     .limit(p("limit"))
 )
-BURY = compiled(upsert(tombstones).values(id=p("id"), deleted_at=p("now")).on_conflict_do_nothing())
+BURY = compiled(upsert(tombstones).values(id=p("id"), deleted_at=p("now"), owner=p("owner")).on_conflict_do_nothing())
 DELETE_STATES = compiled(delete(job_states).where(j.seq.in_(each("seqs"))))
 DELETE_INPUTS = compiled(delete(job_inputs).where(job_inputs.c.seq.in_(each("seqs"))))
 DELETE_RESULTS = compiled(delete(job_results).where(job_results.c.seq.in_(each("seqs"))))
@@ -147,7 +149,7 @@ GRANT_TIME = compiled(
 TOTALS = compiled(select(j.status, func.count()).group_by(j.status))
 PENDING_CLASSES = compiled(select(j.class_key).where(j.status == word("pending"), j.run_at.is_(None)).distinct())
 PENDING_FLOWS = compiled(
-    select(j.class_key, j.submitter, j.priority, func.min(j.rank), func.max(j.rank), func.count())
+    select(j.class_key, WHOSE, j.priority, func.min(j.rank), func.max(j.rank), func.count())
     .where(j.status == word("pending"))
-    .group_by(j.class_key, j.submitter, j.priority)
+    .group_by(j.class_key, WHOSE, j.priority)
 )
