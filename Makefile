@@ -1,6 +1,6 @@
 # `make` prints what there is. Every target is one line that CI could run too.
 .DEFAULT_GOAL := help
-.PHONY: help up stop down status logs images test unit integration check fix venv lock hostile abuse bench doctor clean
+.PHONY: help up stop down status logs images test unit integration check fix venv lock hostile abuse bench doctor clean fuzz
 SHELL := /bin/bash
 
 NODES ?= 3
@@ -42,6 +42,9 @@ unit: venv ## Tests that need no Docker
 
 integration: venv images ## Tests on the real images (needs Docker)
 	$(PYTEST) -m docker
+
+fuzz: venv ## Hold the OpenAPI document against a broker: make fuzz MINUTES=5
+	PYTHONPATH=tests:$(PYTHONPATH) .venv/bin/python -m api.fuzz --minutes $(or $(MINUTES),5)
 
 hostile: venv images ## The attacks of the catalogue on the real node image (4 minutes)
 	$(PYTEST) tests/hostile

@@ -62,7 +62,7 @@ class Settings(BaseSettings):
     """Addresses and networks, separated by commas, of proxies whose X-Forwarded-For names the client."""
     proxy_socket: Path | None = None
     """A Unix socket to listen on as well, for a proxy whose X-Forwarded-For names the client."""
-    max_batch: int = Field(1000, ge=1, le=10_000)
+    max_batch: int = Field(1000, ge=1, le=1000)
     """Jobs in one POST /submit/batch or /results/batch."""
     max_queued_writes: int = Field(10_000, ge=1)
     """Calls that may wait for the database's writer; beyond it the answer is 503."""

@@ -74,7 +74,7 @@ class FrontDoor:
         scope["app"] = self.app
         endpoint = self._find(scope, scope["method"], path)
         if endpoint is None:
-            allowed = [method for method in self._methods if self._find({}, method, path)]
+            allowed = self._allowed(path)
             endpoint = _method_not_allowed(scope, allowed) if allowed else self.app
         await endpoint(scope, receive, send)
 
@@ -90,6 +90,11 @@ class FrontDoor:
         await receive()
         await self._broker.stop()
         await send({"type": "lifespan.shutdown.complete"})
+
+    def _allowed(self, path: str) -> list[str]:
+        """The methods of a path. A fixed one (/results/batch) is not also an id (/results/{job_id})."""
+        fixed = [method for method in self._methods if (method, path) in self._fixed]
+        return fixed or [method for method in self._methods if self._find({}, method, path)]
 
     def _find(self, scope: MutableMapping[str, Any], method: str, path: str) -> ASGIApp | None:
         """The endpoint of a fixed path, or of the form /first/{id} or /first/{id}/last."""

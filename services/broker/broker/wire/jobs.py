@@ -17,7 +17,7 @@ from broker.wire.fields import (
 
 __all__ = ["JobIds", "Prefer", "Requires", "SubmitBatch", "SubmitJob"]
 
-LONGEST_BATCH = 10_000
+LONGEST_BATCH = 1000
 """What BROKER_MAX_BATCH may be at most."""
 
 _STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)

@@ -1,0 +1,81 @@
+"""Holds the OpenAPI document against a real broker process with schemathesis: no 500, nothing undocumented, no hang.
+
+`make fuzz MINUTES=10` runs it at length, with a new seed each time; tests/api/test_fuzz.py briefly, always the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from support.broker_process import BrokerProcess
+
+CONFIG = Path(__file__).with_name("schemathesis.toml")
+SETTINGS = {"BROKER_LOG_LEVEL": "warning"}
+SHORT_WAITS = """
+from broker.main import main
+from broker.service.queries import Queries
+look = Queries._look
+Queries._look = lambda self, job_id, read, job_of, wait: look(self, job_id, read, job_of, min(wait, 0.05))
+main()
+"""
+"""The broker, but `?wait=` is over soon: nobody takes these jobs, and a documented wait lasts up to a minute."""
+
+
+def broker(directory: Path, **settings: str) -> BrokerProcess:
+    """The broker that is fuzzed."""
+    return BrokerProcess(directory, SETTINGS | settings, command=(sys.executable, "-c", SHORT_WAITS))
+
+
+async def fuzz(process: BrokerProcess, *options: str, seconds: float, headers: Sequence[str] = ()) -> str:
+    """Run schemathesis on the broker; its report, empty when nothing is wrong. AssertionError when it takes longer."""
+    command = [str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(CONFIG), "run"]
+    command += [f"http://127.0.0.1:{process.port}/openapi.json", "--no-shrink", *options]
+    for header in headers:
+        command += ["--header", header]
+    environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    run = await asyncio.create_subprocess_exec(
+        *command,
+        cwd=process.directory,
+        env=environment | {"NO_PROXY": "*", "NO_COLOR": "1"},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        async with asyncio.timeout(seconds):
+            report, _ = await run.communicate()
+    except TimeoutError:
+        run.kill()
+        await run.wait()
+        raise AssertionError(f"schemathesis did not end within {seconds} s") from None
+    return "" if run.returncode == 0 else report.decode(errors="replace")[-20_000:]
+
+
+async def at_length(minutes: float, directory: Path) -> str:
+    """Fuzz for so many minutes."""
+    seconds = int(minutes * 60)
+    async with broker(directory) as process:
+        report = await fuzz(
+            process, "--max-time", str(seconds), "--phases", "coverage,fuzzing,stateful", seconds=seconds + 120
+        )
+        log = process.log_text()
+    return report + (f"\n--- the broker's log\n{log}" if "Traceback" in log else "")
+
+
+def main() -> int:
+    """Entry point of `make fuzz`; the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=5)
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as directory:
+        report = asyncio.run(at_length(parser.parse_args().minutes, Path(directory)))
+    print(report or "nothing found")
+    return 1 if report else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
