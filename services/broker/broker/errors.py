@@ -5,27 +5,37 @@ BrokerError
 ├── NotFoundError              UnknownJobError, UnknownNodeError
 ├── GoneError                  the result was deleted after RESULT_TTL
 ├── ConflictError              IdempotencyConflictError, SessionEndedError, StaleLeaseError
-├── ForbiddenError             WrongSecretError
+├── UnauthorizedError          MissingKeyError, UnknownKeyError, ExpiredKeyError, RevokedKeyError
+├── ForbiddenError             WrongSecretError, WrongRoleError, CrossSiteError
+├── LimitError                 a limit of the key or the address is reached
 └── UnavailableError           OverloadedError, StoppingError, StoreBrokenError: try again later
 """
 
 __all__ = [
     "BrokerError",
     "ConflictError",
+    "CrossSiteError",
+    "ExpiredKeyError",
     "ForbiddenError",
     "GoneError",
     "IdempotencyConflictError",
     "InvalidFieldError",
+    "LimitError",
+    "MissingKeyError",
     "NotFoundError",
     "OverloadedError",
+    "RevokedKeyError",
     "SessionEndedError",
     "StaleLeaseError",
     "StartError",
     "StoppingError",
     "StoreBrokenError",
+    "UnauthorizedError",
     "UnavailableError",
     "UnknownJobError",
+    "UnknownKeyError",
     "UnknownNodeError",
+    "WrongRoleError",
     "WrongSecretError",
 ]
 
@@ -101,6 +111,59 @@ class WrongSecretError(ForbiddenError):
     """The node_id is known and its secret is another: register without node_id to become a new node."""
 
     reason = "wrong_secret"
+
+
+class WrongRoleError(ForbiddenError):
+    """This key is for something else."""
+
+    reason = "wrong_role"
+
+
+class CrossSiteError(ForbiddenError):
+    """A login of the dashboard is good for its own pages only: other programs send Authorization: Bearer."""
+
+    reason = "cross_site"
+
+
+class UnauthorizedError(BrokerError):
+    """This broker asks for a key."""
+
+    reason = "unauthorized"
+
+
+class MissingKeyError(UnauthorizedError):
+    """This call needs a key: send the header Authorization: Bearer sbk_…"""
+
+    reason = "missing_key"
+
+
+class UnknownKeyError(UnauthorizedError):
+    """The broker knows no such key."""
+
+    reason = "unknown_key"
+
+
+class ExpiredKeyError(UnauthorizedError):
+    """The key has expired: ask for a new one."""
+
+    reason = "key_expired"
+
+
+class RevokedKeyError(UnauthorizedError):
+    """The key was revoked."""
+
+    reason = "key_revoked"
+
+
+class LimitError(BrokerError):
+    """A limit is reached: try again later."""
+
+    reason = "limit"
+
+    def __init__(self, limit: str, message: str, retry_after_seconds: int) -> None:
+        super().__init__(message)
+        self.limit = limit
+        self.retry_after_seconds = retry_after_seconds
 
 
 class UnavailableError(BrokerError):

@@ -13,7 +13,7 @@ from broker.clock import SteadyClock
 from broker.errors import StartError
 from broker.server import Server
 from broker.service.broker import Broker
-from broker.settings import Settings, load_settings
+from broker.settings import Settings, load_settings, refuse_open
 from broker.shell.limits import Doors, parse_networks
 from broker.shell.protocol import Shell, protocol
 from broker.shell.transport import Unread
@@ -42,6 +42,7 @@ def main() -> None:
     store ended by itself."""
     try:
         settings = load_settings()
+        refuse_open(settings)
     except StartError as error:
         sys.exit(_refuse(error, 2))
     logging.basicConfig(

@@ -7,6 +7,7 @@ MAX_RETRIES. All others are BROKER_ plus the field's name in capitals. The file 
 import json
 import os
 import tomllib
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from broker.errors import StartError
 from broker.shell.limits import parse_networks
 
-__all__ = ["Settings", "load_settings"]
+__all__ = ["Settings", "load_settings", "refuse_open"]
 
 CONFIG_VARIABLE = "BROKER_CONFIG"
 MIB = 1024 * 1024
@@ -43,6 +44,32 @@ class Settings(BaseSettings):
     """`full`: an answer is sent after the disk has the change. `relaxed`: a power cut may lose the last moments."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     access_log: bool = False
+
+    auth: Literal["off", "required"] = "off"
+    """`required`: every call needs a key (docs/keys.md). `off`: whoever reaches the broker may do everything."""
+    published: str | None = None
+    """The address on which others reach the broker, when it is not BROKER_HOST: a container's published address."""
+    allow_open: bool = False
+    """Start without keys although others than this machine can reach the broker."""
+    admin_key_file: Path | None = None
+    """A file that holds an admin key's secret."""
+    join_token_file: Path | None = None
+    """A file that holds the secret with which nodes join."""
+    admin_socket: Path | None = None
+    """Where the command broker-keys reaches the broker; admin.sock beside the database unless set."""
+    login_seconds: float = Field(8 * 3600, ge=60)
+    """How long a login of the dashboard lasts."""
+
+    limit_submissions_per_minute: int = Field(0, ge=0)
+    """Limits of a client's key, 0 for none; a key can have its own. With BROKER_AUTH=required only."""
+    limit_jobs_pending: int = Field(10_000, ge=0)
+    limit_jobs_unfinished: int = Field(0, ge=0)
+    limit_cpu_seconds_per_day: int = Field(0, ge=0)
+    limit_stored_bytes: int = Field(1024 * MIB, ge=0)
+    limit_calls_per_minute: int = Field(0, ge=0)
+    """Calls from one address, 0 for no limit; with keys or without."""
+    limit_failed_logins_per_minute: int = Field(30, ge=1)
+    """Calls from one address with a wrong key that are answered as such; beyond it they get 429."""
 
     max_body_bytes: int = Field(2 * MIB, ge=1024)
     """The largest body of a client's call."""
@@ -90,10 +117,16 @@ class Settings(BaseSettings):
     stop_timeout: float = Field(10, gt=0)
     """How long a stopping broker waits for the calls that it is answering."""
 
-    @field_validator("durability", "log_level", mode="before")
+    @field_validator("durability", "log_level", "auth", mode="before")
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
+
+    @field_validator("published", "admin_key_file", "join_token_file", "admin_socket", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        """What ${NAME:-} in a compose file leaves behind."""
+        return None if value == "" else value
 
     @field_validator("trusted_proxies")
     @classmethod
@@ -145,6 +178,25 @@ def load_settings(**overrides: Any) -> Settings:
             name = location if location.isupper() else _variable(location)
             lines.append(f"{name}={problem['input']!r}: {problem['msg']}")
         raise StartError("wrong settings: " + "; ".join(lines)) from None
+
+
+def refuse_open(settings: Settings) -> None:
+    """StartError when others than this machine would reach a broker that asks for no keys."""
+    address = settings.host if settings.published is None else settings.published
+    if settings.auth == "required" or settings.allow_open or _is_loopback(address):
+        return
+    raise StartError(
+        f"this broker would be reached at {address} by whoever can reach that address, and asks for no keys: set "
+        "BROKER_AUTH=required (docs/keys.md), or publish it on 127.0.0.1; if everybody there may run code on your "
+        "nodes and read all results, set BROKER_ALLOW_OPEN=true"
+    )
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ip_address(address.strip("[]")).is_loopback
+    except ValueError:
+        return address == "localhost"
 
 
 def _variable(field: str) -> str:

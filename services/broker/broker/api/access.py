@@ -89,6 +89,18 @@ RULES: dict[tuple[str, str], Rule] = {
     ("GET", "/overview"): Rule.CLIENT,
     ("GET", "/events"): Rule.CLIENT,
     ("GET", "/metrics"): Rule.ADMIN,
+    # Keys, logins, usage
+    ("GET", "/session"): Rule.PUBLIC,
+    ("POST", "/session"): Rule.PUBLIC,
+    ("DELETE", "/session"): Rule.PUBLIC,
+    ("POST", "/keys"): Rule.ADMIN,
+    ("GET", "/keys"): Rule.ADMIN,
+    ("GET", "/keys/{key_id}"): Rule.ADMIN,
+    ("DELETE", "/keys/{key_id}"): Rule.ADMIN,
+    ("POST", "/keys/{key_id}/rotate"): Rule.ADMIN,
+    ("POST", "/keys/{key_id}/limits"): Rule.ADMIN,
+    ("GET", "/usage"): Rule.CLIENT,
+    ("GET", "/usage/export"): Rule.CLIENT,
 }
 
 

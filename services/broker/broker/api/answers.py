@@ -20,6 +20,9 @@ __all__ = [
     "JobInputAnswer",
     "JobListAnswer",
     "JobWithAttemptsAnswer",
+    "KeyAnswer",
+    "KeysAnswer",
+    "NewKeyAnswer",
     "NodesAnswer",
     "NotEndedAnswer",
     "OverviewAnswer",
@@ -28,9 +31,13 @@ __all__ = [
     "ReleaseAnswer",
     "ResultAnswer",
     "ResultsAnswer",
+    "RevokedKeyAnswer",
     "StartAnswer",
     "SubmitAnswer",
     "SubmitBatchAnswer",
+    "UsageAnswer",
+    "UsageExportAnswer",
+    "WhoAnswer",
     "errors",
 ]
 
@@ -55,13 +62,15 @@ class ErrorAnswer(Answer):
     error: str = Field(description="A sentence for a person.")
     reason: str | None = Field(None, description="A word for a program.")
     detail: list[ErrorDetail] | None = None
+    limit: str | None = Field(None, description="With 429: which limit is reached.")
 
 
 def errors(*codes: int) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route that can fail with these codes."""
     words = {
         400: "The body is not JSON",
-        403: "wrong_secret",
+        401: "A key is missing, unknown, expired or revoked",
+        403: "The key is for something else; wrong_secret",
         404: "Unknown",
         408: "The body did not arrive in time",
         409: "Conflict: session_ended, stale_lease, or an Idempotency-Key used before",
@@ -69,6 +78,7 @@ def errors(*codes: int) -> dict[int | str, dict[str, Any]]:
         413: "The body is too large",
         415: "The body is not declared as JSON",
         422: "A field is wrong",
+        429: "A limit is reached: Retry-After says for how long",
         503: "Try again later: overloaded or stopping",
     }
     return {code: {"model": ErrorAnswer, "description": words[code]} for code in codes}
@@ -467,3 +477,88 @@ class ReadyAnswer(Answer):
     """Calls are welcome."""
 
     status: str
+
+
+class KeyAnswer(Answer):
+    """A key, without its secret."""
+
+    id: str = Field(description="Names the owner of jobs; stays the same through rotations.")
+    name: str
+    role: str
+    created_at: str
+    expires_at: str | None
+    revoked_at: str | None
+    last_used_at: str | None = Field(description="Written down within half a minute.")
+    old_secret_until: str | None = Field(description="After a rotation: how long the secret before it stays good.")
+    limits: dict[str, int | None] = Field(description="Its own; null: the settings', 0: none.")
+
+
+class NewKeyAnswer(KeyAnswer):
+    """A key with its text, which is shown once."""
+
+    key: str
+
+
+class RevokedKeyAnswer(KeyAnswer):
+    """A key that is good no longer."""
+
+    evicted_nodes: list[str]
+
+
+class KeysAnswer(Answer):
+    """All keys."""
+
+    keys: list[KeyAnswer]
+
+
+class WhoAnswer(Answer):
+    """Who calls."""
+
+    auth: bool = Field(description="Whether the broker asks for keys.")
+    role: str | None
+    name: str | None
+    id: str | None
+
+
+class UsedLimit(Answer):
+    """A limit, and how much of it is used."""
+
+    limit: int | None
+    used: float | None
+
+
+class UsageLine(Answer):
+    """What attempts with one outcome used on one day (UTC); `submitted` and `cached` count jobs."""
+
+    day: str
+    owner: str
+    name: str | None
+    outcome: str
+    count: int
+    cpu_seconds: float
+    wall_seconds: float
+    memory_mb_seconds: float
+    bytes_in: int
+    bytes_out: int
+
+
+class OwnerUsage(Answer):
+    """One owner's limits and use."""
+
+    owner: str
+    name: str | None
+    limits: dict[str, UsedLimit]
+    today: list[UsageLine]
+
+
+class UsageAnswer(Answer):
+    """Limits and use: one's own; for admins everybody's."""
+
+    metered: bool = Field(description="False without keys: then nobody owns a job.")
+    owners: list[OwnerUsage]
+
+
+class UsageExportAnswer(Answer):
+    """Daily rows."""
+
+    rows: list[UsageLine]

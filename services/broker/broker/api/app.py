@@ -10,9 +10,11 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from broker import __version__
-from broker.api import dashboard, health, job_input, jobs, nodes, overview
-from broker.api.access import Rule, rule_for
+from broker.api import dashboard, health, job_input, jobs, keys, nodes, overview, session, usage
+from broker.api.access import RULES, Rule, rule_for
+from broker.api.admin_socket import AdminSocket
 from broker.api.errors import error_response
+from broker.api.gate import LONG_LIVED, AddressRate, Gate
 from broker.api.lean import LeanRoute
 from broker.api.render import Json
 from broker.errors import StartError, StoppingError
@@ -32,7 +34,7 @@ def make_app(broker: Broker) -> "FrontDoor":
         redirect_slashes=False,
     )
     app.state.broker = broker
-    modules = (jobs, job_input, nodes, overview, health, dashboard)
+    modules = (jobs, job_input, nodes, overview, keys, session, usage, health, dashboard)
     routes = [route for module in modules for route in module.router.routes]
     for module in modules:
         app.include_router(module.router)
@@ -47,13 +49,18 @@ class FrontDoor:
     def __init__(self, app: FastAPI, broker: Broker, routes: list[LeanRoute]) -> None:
         self.app = app
         self._broker = broker
+        self._gate = Gate(broker) if broker.settings.auth == "required" else None
+        self._addresses = AddressRate(broker.settings) if broker.settings.limit_calls_per_minute else None
+        self._socket = AdminSocket(broker)
         self._fixed: dict[tuple[str, str], ASGIApp] = {}
         self._with_id: dict[tuple[str, str, str], tuple[ASGIApp, str]] = {}
-        self._rules: dict[ASGIApp, Rule] = {}
+        self._rules: dict[ASGIApp, tuple[Rule, bool]] = {}
+        """Endpoint -> its rule, and whether its calls may last."""
         self._methods = sorted({method for route in routes for method in route.methods or ()})
         for route in routes:
             for method in route.methods or ():
-                self._rules[route.app] = rule_for(method, route.path)
+                line = (method, route.path)
+                self._rules[route.app] = (rule_for(*line), line in LONG_LIVED)
                 first, parameter, last = _parts(route.path)
                 if parameter is None:
                     self._fixed[method, route.path] = route.app
@@ -76,6 +83,15 @@ class FrontDoor:
         if endpoint is None:
             allowed = self._allowed(path)
             endpoint = _method_not_allowed(scope, allowed) if allowed else self.app
+        if self._addresses is not None and (refused := self._addresses.refuse(scope)) is not None:
+            endpoint = refused
+        elif self._gate is not None:
+            rule, lasts = self._rules.get(endpoint) or (RULES.get((scope["method"], path)), False)
+            if rule is not None:
+                await self._gate.pass_through(rule, lasts, endpoint, scope, receive, send)
+                return
+            if endpoint is self.app:  # nothing that has no rule is served
+                endpoint = _nothing_there(path)
         await endpoint(scope, receive, send)
 
     async def _live(self, receive: Receive, send: Send) -> None:
@@ -86,8 +102,10 @@ class FrontDoor:
         except StartError as error:
             await send({"type": "lifespan.startup.failed", "message": error.message})
             return
+        await self._socket.start()
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        await self._socket.stop()
         await self._broker.stop()
         await send({"type": "lifespan.shutdown.complete"})
 
@@ -122,11 +140,15 @@ def _method_not_allowed(scope: Scope, allowed: list[str]) -> Response:
     return Json({"error": f"{scope['path']} takes {names}, not {scope['method']}."}, 405, {"Allow": names})
 
 
+def _nothing_there(path: str) -> Response:
+    return Json({"error": f"There is nothing at {path}; /docs lists what there is."}, 404)
+
+
 async def _http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     path = request.url.path
     if error.status_code == 404:
-        return Json({"error": f"There is nothing at {path}; /docs lists what there is."}, 404)
+        return _nothing_there(path)
     if error.status_code == 405:
         return Json({"error": f"{path} does not take {request.method}."}, 405, dict(error.headers or {}))
     return Json({"error": str(error.detail)}, error.status_code, dict(error.headers or {}))

@@ -15,7 +15,9 @@ from broker.errors import (
     ForbiddenError,
     GoneError,
     InvalidFieldError,
+    LimitError,
     NotFoundError,
+    UnauthorizedError,
     UnavailableError,
 )
 
@@ -28,7 +30,9 @@ _STATUS: tuple[tuple[type[BrokerError], int], ...] = (
     (NotFoundError, 404),
     (GoneError, 410),
     (ConflictError, 409),
+    (UnauthorizedError, 401),
     (ForbiddenError, 403),
+    (LimitError, 429),
     (UnavailableError, 503),
 )
 MAX_DETAILS = 20
@@ -57,7 +61,13 @@ def error_response(error: Exception) -> Response:
         content = {"error": error.message}
         if error.reason is not None:
             content["reason"] = error.reason
-        headers = {"Retry-After": str(error.retry_after_seconds)} if isinstance(error, UnavailableError) else None
+        headers = {}
+        if isinstance(error, UnavailableError | LimitError):
+            headers["Retry-After"] = str(error.retry_after_seconds)
+        if isinstance(error, LimitError):
+            content["limit"] = error.limit
+        if isinstance(error, UnauthorizedError):
+            headers["WWW-Authenticate"] = 'Bearer realm="sandrun"'
         return Json(content, status, headers)
     if isinstance(error, ClientDisconnect):
         return Json({"error": "The caller hung up."}, 400)

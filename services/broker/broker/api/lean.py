@@ -47,11 +47,13 @@ class _LeanEndpoint:
             elif name == "body":
                 self._body = parameter.annotation
             elif get_origin(parameter.annotation) is Annotated:
-                queries[name] = (parameter.annotation, parameter.default)
+                default = ... if parameter.default is parameter.empty else parameter.default
+                queries[name] = (parameter.annotation, default)
             elif name != "request":
                 raise TypeError(f"{path}: cannot serve parameter {name}")
         self._query = create_model("Query", **queries) if queries else None
         self._query_defaults = {name: default for name, (_, default) in queries.items()}
+        self._query_required = ... in self._query_defaults.values()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive, send)
@@ -74,7 +76,7 @@ class _LeanEndpoint:
             return error_response(error)
 
     def _query_values(self, request: Request) -> dict[str, Any]:
-        if self._query is None or not request.scope["query_string"]:
+        if self._query is None or not (request.scope["query_string"] or self._query_required):
             return self._query_defaults
         values = self._query.model_validate(dict(request.query_params))
         return {name: getattr(values, name) for name in self._query_defaults}

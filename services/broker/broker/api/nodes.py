@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from broker.api.access import principal_of
 from broker.api.answers import (
     BeatAnswer,
     ClaimAnswer,
@@ -37,14 +38,15 @@ router = APIRouter(route_class=LeanRoute, tags=["nodes"])
 
 HEARTBEATS_PER_LEASE = 3
 PING_SECONDS = 5
-ERRORS = errors(400, 404, 408, 409, 413, 415, 422, 503)
+ERRORS = errors(400, 401, 403, 404, 408, 409, 413, 415, 422, 503)
 
 
 @router.post("/register", response_model=RegisterAnswer, responses=ERRORS | errors(403))
 async def register(request: Request, body: Register) -> Response:
     """Begin a session; without node_id, as a new node."""
     broker = broker_of(request)
-    made = await broker.nodes.register(body)
+    joined_with = principal_of(request).id
+    made = await broker.nodes.register(body, joined_with)
     content: dict[str, Any] = {"node_id": made.node_id}
     if made.secret is not None:
         content["secret"] = made.secret

@@ -63,6 +63,10 @@ class FairShare:
         self.count(flow, 1)
         return tag - flow[1] * HEAD_START
 
+    def pending(self, whose: str) -> int:
+        """How many jobs a submitter has pending, of all priorities."""
+        return sum(self._pending.get((whose, priority), 0) for priority in range(10))
+
     def count(self, flow: Flow, change: int) -> None:
         """Jobs of a flow became pending, or are so no more."""
         now = self._pending.get(flow, 0) + change

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["EVERYBODY", "Principal", "Role"]
+__all__ = ["EVERYBODY", "NOBODY", "Principal", "Role"]
 
 
 class Role(StrEnum):
@@ -32,3 +32,5 @@ class Principal:
 
 EVERYBODY = Principal(None, Role.ADMIN)
 """Whoever calls a broker that asks for no keys."""
+NOBODY = Principal("", Role.NODE)
+"""Who showed no key on a call that needs none: owns nothing and sees no job."""

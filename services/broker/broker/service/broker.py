@@ -10,11 +10,14 @@ from broker.domain.words import JobStatus
 from broker.service.claim import Claims
 from broker.service.events import EventHub
 from broker.service.finish import Finishing
+from broker.service.keys import Keys
 from broker.service.links import Graces, Links
+from broker.service.logins import Logins
 from broker.service.matching import ClaimQueue
 from broker.service.nodes import Nodes
 from broker.service.overview import Overview
 from broker.service.queries import Queries
+from broker.service.quotas import Quotas, Rates
 from broker.service.reaper import Reaper
 from broker.service.sessions import SessionBook
 from broker.service.submit import Submits
@@ -45,11 +48,14 @@ class Broker:
     overview: Overview
     events: EventHub
     clock: Clock
+    keys: Keys
+    logins: Logins
+    quotas: Quotas
 
     def __init__(self, settings: Settings, store: Store, clock_from: Callable[[float], Clock]) -> None:
         self.settings = settings
         self.store = store
-        self.book = SessionBook()
+        self.book = SessionBook(strict=settings.auth == "required")
         self.queue = ClaimQueue(settings.max_waiting_calls)
         self.waits = EndWaits(settings.max_waiting_calls)
         self.fair = FairShare()
@@ -57,7 +63,8 @@ class Broker:
         self.ready = False
         """Whether calls are served: after start, before stop."""
         self._clock_from = clock_from
-        self._reaping: asyncio.Task[None] | None = None
+        self.failed_logins = Rates()
+        self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def stopping(self) -> bool:
@@ -79,19 +86,26 @@ class Broker:
         for class_key in backlog.class_keys:
             self.queue.ready(class_key, 1)
         self._assemble(clock)
+        await self.keys.load()
+        today = self.quotas.today
+        self.quotas.restore(backlog.holdings, await self.store.access.usage(today, today, None))
         for node in await self.store.nodes():
             self.book.take(node)
-        self._reaping = asyncio.create_task(self.reaper.run(), name="reaper")
+        for name, work in (("reaper", self.reaper.run()), ("keys", self.keys.run())):
+            self._tasks.append(asyncio.create_task(work, name=name))
         self.ready = True
         log.info("serving %d jobs and %d nodes", sum(backlog.totals.values()), len(self.book))
 
     def _assemble(self, clock: Clock) -> None:
         store, book, queue, settings = self.store, self.book, self.queue, self.settings
+        self.keys = Keys(store.access, clock, settings)
+        self.logins = Logins(self.keys, clock, settings)
+        self.quotas = Quotas(self.keys, self.fair, clock, settings)
         graces = Graces(settings.link_grace, settings.link_trouble_grace)
         self.links = Links(book, clock, graces, lambda session: self.reaper.lost(session))
         self.reaper = Reaper(store, book, queue, self.links, clock, settings)
         self.claims = Claims(store, book, queue, clock, settings)
-        self.submits = Submits(store, book, queue, self.fair, clock, settings)
+        self.submits = Submits(store, book, queue, self.fair, clock, settings, self.quotas)
         self.finishing = Finishing(store, book, self.links, clock, settings)
         self.nodes = Nodes(store, book, queue, self.links, clock, settings)
         self.queries = Queries(store, book, self.waits, clock, settings)
@@ -112,9 +126,11 @@ class Broker:
     async def stop(self) -> None:
         """Save what is only in memory and close the store."""
         self.begin_stop()
-        if self._reaping is not None:
-            self._reaping.cancel()
-            await asyncio.wait((self._reaping,))
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        await self.keys.save_uses()
         if self.store.alive():
             await self.store.save_leases(self.book.unsaved_leases(), self.clock.now())
         await self.store.close()
@@ -134,6 +150,8 @@ class Broker:
             self.queue.bounded(changes.bounds)
             self._share(changes)
             self.waits.finished(changes.finished)
+            if changes.owned:
+                self.quotas.take(changes.owned)
             if changes.steps:
                 self.tally.take(changes.steps, self.clock.now())
                 self.events.take(changes.steps)

@@ -12,6 +12,7 @@ from broker.service.matching import ClaimQueue
 from broker.service.sessions import NodeSession, SessionBook, hash_token, new_token
 from broker.settings import Settings
 from broker.store.base import Store
+from broker.store.ops.keys import NO_HASH
 from broker.store.records import HeldAttempt, Lost, Node, Ref, Registration
 from broker.wire.nodes import Beat, Register
 from broker.wire.nodes import Link as LinkCall
@@ -54,8 +55,9 @@ class Nodes:
         self._clock = clock
         self._settings = settings
 
-    async def register(self, body: Register) -> Registered:
-        """Begin a session; the node's earlier one ends and its jobs are rescued. WrongSecretError."""
+    async def register(self, body: Register, joined_with: str | None = None) -> Registered:
+        """Begin a session with a join token (its id); the node's earlier one ends and its jobs are rescued.
+        WrongSecretError."""
         known = self._book.find(body.node_id) if body.node_id else None
         secret: str | None = None
         if known is None:
@@ -80,6 +82,7 @@ class Nodes:
             name=body.name,
             version=body.version,
             lease_until=now + self._settings.node_timeout,
+            joined_with=joined_with,
         )
         number, _ = await self._store.register(registration, now, self._settings.result_ttl)
         self._enter(registration, capabilities, number, known, now)
@@ -104,6 +107,7 @@ class Nodes:
                 registered_at=known.registered_at if known else now,
                 last_heartbeat=now,
                 lease_until=made.lease_until,
+                joined_with=made.joined_with,
                 jobs_completed=0,
                 jobs_failed=0,
             )
@@ -148,6 +152,22 @@ class Nodes:
             _to_cancel(renewed),
             session.draining,
         )
+
+    async def evict(self, joined_with: str) -> list[str]:
+        """End the sessions that began with a join token, for good, and take their jobs back; whose they were."""
+        put_out = [session for session in self._book if session.joined_with == joined_with]
+        names = [session.node_id for session in put_out]
+        for session in put_out:
+            session.session_hash = NO_HASH
+            session.leaving = True
+        await self._store.access.evict(names, self._clock.now(), self._settings.result_ttl)
+        for session in put_out:
+            session.lapsed = True
+            session.unsaved = False
+            session.lease_until = min(session.lease_until, self._clock.now())
+            self._links.end(session.node_id)
+            self._queue.look_again(session.node_id)
+        return names
 
     def link(self, body: LinkCall) -> Link:
         """Open the session's link, which is a sign of life too. UnknownNodeError, SessionEndedError."""

@@ -13,7 +13,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from broker.domain.placement import JobClass, NodeProfile, can_run, distance
-from broker.errors import SessionEndedError, UnknownNodeError
+from broker.errors import MissingKeyError, SessionEndedError, UnknownNodeError
 from broker.store.records import Node, NodeLease
 
 __all__ = ["NodeSession", "ProfileGroup", "SessionBook", "hash_token", "new_token"]
@@ -93,6 +93,8 @@ class NodeSession:
     claims_done: int = -1
     """The highest claim number that the node said it has done with: it would not know what such a claim gets."""
     unsaved: bool = False
+    joined_with: str | None = None
+    """The join token that the session began with."""
     link_returned_at: float = float("-inf")
     """When its link last came back after a break."""
 
@@ -126,7 +128,9 @@ class NodeSession:
 class SessionBook:
     """All nodes by id."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, strict: bool = False) -> None:
+        self._strict = strict
+        """Whether every call must name its session."""
         self._sessions: dict[str, NodeSession] = {}
         self._groups: WeakValueDictionary[NodeProfile, ProfileGroup] = WeakValueDictionary()
 
@@ -145,6 +149,8 @@ class SessionBook:
         session = self._sessions.get(node_id)
         if session is None:
             raise UnknownNodeError
+        if token is None and self._strict:
+            raise MissingKeyError("This is a node's call: its body needs the node's session.")
         if token is not None and not hmac.compare_digest(hash_token(token), session.session_hash):
             raise SessionEndedError
         return session
@@ -167,6 +173,7 @@ class SessionBook:
             last_heartbeat=node.last_heartbeat,
             draining=node.draining,
             held=node.held,
+            joined_with=node.joined_with,
         )
         self._sessions[node.id] = session
         return session

@@ -15,6 +15,7 @@ from broker.domain.placement import JobClass
 from broker.domain.words import JobStatus
 from broker.errors import IdempotencyConflictError, InvalidFieldError, OverloadedError
 from broker.service.matching import ClaimQueue
+from broker.service.quotas import Quotas
 from broker.service.sessions import SessionBook
 from broker.settings import Settings
 from broker.store.base import Store
@@ -50,7 +51,14 @@ class Submits:
     """Makes jobs of requests."""
 
     def __init__(
-        self, store: Store, book: SessionBook, queue: ClaimQueue, fair: FairShare, clock: Clock, settings: Settings
+        self,
+        store: Store,
+        book: SessionBook,
+        queue: ClaimQueue,
+        fair: FairShare,
+        clock: Clock,
+        settings: Settings,
+        quotas: Quotas,
     ) -> None:
         self._store = store
         self._book = book
@@ -58,6 +66,7 @@ class Submits:
         self._fair = fair
         self._clock = clock
         self._settings = settings
+        self._quotas = quotas
 
     async def submit(
         self, jobs: Sequence[SubmitJob], idempotency_key: str | None, owner: str | None = None
@@ -69,15 +78,24 @@ class Submits:
         single = len(jobs) == 1
         checked = [self._check(job, now, "" if single else f"jobs.{place}.") for place, job in enumerate(jobs)]
         idempotency = None if idempotency_key is None else Idempotency(_owned(idempotency_key, owner), _body_hash(jobs))
+        if owner is not None:
+            self._quotas.check(owner, len(jobs), sum(_size(job) for job in jobs))
         new = tuple(self._new_job(job, now, owner) for job in checked)
+        if owner is not None:
+            self._quotas.reserve(owner, new)
         stored: set[str] = set()
+        kept: set[str] = set()
         try:
             outcome = await self._store.submit(Submission(new, idempotency), now)
             stored = {job.id for job in outcome.jobs if job.status is JobStatus.PENDING}
+            kept = {job.id for job in outcome.jobs}
         finally:
             for job in new:
                 if job.id not in stored:  # its rank counted it as pending
                     self._fair.count((owner or job.submitter, job.priority), -1)
+            if owner is not None:
+                unused = sum(job.stored_bytes for job in new if job.id not in kept)
+                self._quotas.give_back(owner, sum(job.id not in stored for job in new), unused)
         if outcome.conflict:
             raise IdempotencyConflictError
         return outcome
@@ -117,7 +135,7 @@ class Submits:
             spec=spec,
             submitter=job.submitter,
             owner=owner,
-            stored_bytes=0 if owner is None else len(job.code or "") + len(spec or ""),
+            stored_bytes=0 if owner is None else _size(job),
             labels=json.dumps(job.labels) if job.labels else None,
             retry_on=",".join(sorted(set(job.retry_on))),
             run_at=run_at,
@@ -136,6 +154,12 @@ class Submits:
         pending = self._queue.pending_classes
         if class_key not in pending and len(pending) >= self._settings.max_classes:
             raise OverloadedError("Jobs with too many different requirements are pending: try again later.")
+
+
+def _size(job: SubmitJob) -> int:
+    """What a job's input takes, as near as characters tell."""
+    files = sum(len(file if isinstance(file, str) else file.base64) for file in job.files.values())
+    return len(job.code or "") + len(job.stdin or "") + files
 
 
 def _owned(text: str, owner: str | None) -> str:

@@ -1,0 +1,250 @@
+"""Keys: who may call. All of them are held in memory, so that looking one up costs a hash and no read."""
+
+import asyncio
+import hmac
+import json
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from broker.clock import Clock
+from broker.domain.keytext import hash_of, id_of, new_id, new_key
+from broker.domain.limits import Limits
+from broker.domain.principal import Principal, Role
+from broker.errors import (
+    BrokerError,
+    ConflictError,
+    ExpiredKeyError,
+    InvalidFieldError,
+    NotFoundError,
+    RevokedKeyError,
+    StartError,
+    UnknownKeyError,
+)
+from broker.settings import Settings
+from broker.store.access import AccessStore
+from broker.store.records import Key
+
+__all__ = ["FILE_KEYS", "Held", "Keys"]
+
+log = logging.getLogger(__name__)
+
+MAX_KEYS = 10_000
+LONGEST_GRACE_SECONDS = 30 * 86400
+SAVE_SECONDS = 30.0
+"""How late a key's last use may be written down."""
+SHORTEST_FILE_SECRET = 32
+"""Characters of a secret in a file; 32 hexadecimal digits are 128 bits."""
+FILE_KEYS = {Role.ADMIN: "file-admin", Role.NODE: "file-join"}
+"""Ids of the keys that come from files; they cannot be changed here."""
+
+
+@dataclass(slots=True, eq=False)
+class Held:
+    """A key in memory."""
+
+    key: Key
+    principal: Principal
+    limits: Limits
+    """Its own; None in it means the settings'."""
+    used: bool = False
+    """Since it was last written down."""
+    ended: "set[asyncio.Future[None]]" = field(default_factory=set)
+    """Long-lived calls, to be told when it is revoked."""
+
+    def end_calls(self) -> None:
+        """Tell the long-lived calls."""
+        for future in self.ended:
+            if not future.done():
+                future.set_result(None)
+
+
+class Keys:
+    """All keys: makes, rotates, revokes and recognises them."""
+
+    def __init__(self, store: AccessStore, clock: Clock, settings: Settings) -> None:
+        self._store = store
+        self._clock = clock
+        self._settings = settings
+        self._held: dict[str, Held] = {}
+        self._changing = asyncio.Lock()
+        """One change at a time: each reads a key, waits for the database, and puts its successor in the place."""
+
+    def __iter__(self) -> Iterator[Held]:
+        return iter(self._held.values())
+
+    async def load(self) -> None:
+        """Read the store's keys and the files'. StartError for a file that cannot be used."""
+        for key in await self._store.keys():
+            self._take(key)
+        for role, path in ((Role.ADMIN, self._settings.admin_key_file), (Role.NODE, self._settings.join_token_file)):
+            if path is not None:
+                self._take(_file_key(role, path, self._clock.now()))
+        if self._settings.auth == "required" and not any(self._is_live_admin(held) for held in self):
+            log.warning("there is no admin key yet: make one with broker-keys create --role admin --name NAME")
+
+    def find(self, key_id: str) -> Held:
+        """A key by its id. NotFoundError."""
+        held = self._held.get(key_id)
+        if held is None:
+            raise NotFoundError("Key not found")
+        return held
+
+    def recognise(self, text: str) -> Held:
+        """Whose key this is. UnknownKeyError, RevokedKeyError, ExpiredKeyError."""
+        digest = hash_of(text)
+        key_id = id_of(text)
+        if key_id is None or key_id not in self._held:
+            held = self._of_a_file(digest)
+            if held is None:
+                raise UnknownKeyError
+        else:
+            held = self._held[key_id]
+        now = self._clock.now()
+        if not _matches(held.key, digest, now):
+            raise UnknownKeyError
+        self.check(held, now)
+        if not held.used:
+            held.used = True
+        return held
+
+    def check(self, held: Held, now: float | None = None) -> None:
+        """Whether a key may still be used. RevokedKeyError, ExpiredKeyError."""
+        if held.key.revoked_at is not None:
+            raise RevokedKeyError
+        if held.key.expires_at is not None and held.key.expires_at <= (self._clock.now() if now is None else now):
+            raise ExpiredKeyError
+
+    async def create(self, name: str, role: Role, expires_in: float | None, limits: Limits) -> tuple[Held, str]:
+        """A new key, and its text, which is told here and nowhere else."""
+        if len(self._held) >= MAX_KEYS:
+            raise ConflictError(f"There are {MAX_KEYS} keys already: rotate one instead.")
+        now = self._clock.now()
+        key_id = new_id()
+        text = new_key(key_id)
+        key = Key(
+            id=key_id,
+            name=name,
+            role=role.value,
+            secret_hash=hash_of(text),
+            old_hash=None,
+            old_until=None,
+            created_at=now,
+            expires_at=None if expires_in is None else now + expires_in,
+            revoked_at=None,
+            last_used_at=None,
+            limits=limits.to_json(),
+        )
+        await self._store.add(key)
+        log.info("key %s was made: role %s", key.id, key.role)
+        return self._take(key), text
+
+    async def rotate(self, key_id: str, grace: float) -> tuple[Held, str]:
+        """A new secret for a key; the present one is good for `grace` seconds more, an older one no longer."""
+        if not 0 <= grace <= LONGEST_GRACE_SECONDS:
+            raise InvalidFieldError("grace_seconds", f"grace_seconds is 0 to {LONGEST_GRACE_SECONDS}.")
+        async with self._changing:
+            held = self._changeable(key_id)
+            self.check(held)
+            text = new_key(key_id)
+            until = self._clock.now() + grace
+            await self._change(
+                replace(held.key, secret_hash=hash_of(text), old_hash=held.key.secret_hash, old_until=until)
+            )
+        log.info("key %s has a new secret", key_id)
+        return held, text
+
+    async def set_limits(self, key_id: str, limits: Limits) -> Held:
+        """Other limits for a key; what is None in them is the settings' again."""
+        async with self._changing:
+            held = self._changeable(key_id)
+            await self._change(replace(held.key, limits=limits.to_json()))
+        return held
+
+    async def revoke(self, key_id: str) -> Held:
+        """End a key for good; calls that wait or stream with it end. Doing so again is harmless."""
+        async with self._changing:
+            held = self._changeable(key_id)
+            if held.key.revoked_at is None:
+                await self._change(replace(held.key, revoked_at=self._clock.now(), old_hash=None, old_until=None))
+        held.end_calls()
+        log.info("key %s was revoked", key_id)
+        return held
+
+    async def save_uses(self) -> None:
+        """Write down which keys were used since the last time."""
+        now = self._clock.now()
+        used = [held for held in self if held.used]
+        for held in used:
+            held.used = False
+            held.key = replace(held.key, last_used_at=now)
+        stored = {held.key.id: now for held in used if held.key.id not in FILE_KEYS.values()}
+        if stored:
+            await self._store.touch(stored)
+
+    async def run(self) -> None:
+        """Write down uses now and then, until cancelled."""
+        while True:
+            await asyncio.sleep(SAVE_SECONDS)
+            try:
+                await self.save_uses()
+            except BrokerError as error:
+                log.warning("the keys' last uses were not written down: %s", error.message)
+
+    def _take(self, key: Key) -> Held:
+        held = Held(key, Principal(key.id, Role(key.role)), Limits.from_json(key.limits))
+        self._held[key.id] = held
+        return held
+
+    async def _change(self, key: Key) -> None:
+        await self._store.change(key)
+        held = self._held[key.id]
+        held.key = replace(key, last_used_at=held.key.last_used_at)
+        held.limits = Limits.from_json(key.limits)
+
+    def _changeable(self, key_id: str) -> Held:
+        if key_id in FILE_KEYS.values():
+            raise ConflictError(f"{key_id} comes from a file: change the file and restart the broker.")
+        return self.find(key_id)
+
+    def _is_live_admin(self, held: Held) -> bool:
+        expired = held.key.expires_at is not None and held.key.expires_at <= self._clock.now()
+        return held.principal.role is Role.ADMIN and held.key.revoked_at is None and not expired
+
+    def _of_a_file(self, digest: str) -> Held | None:
+        found = (held for name in FILE_KEYS.values() if (held := self._held.get(name)) is not None)
+        return _first_match(found, digest)
+
+
+def _first_match(candidates: Iterable[Held], digest: str) -> Held | None:
+    for held in candidates:
+        if hmac.compare_digest(held.key.secret_hash, digest):
+            return held
+    return None
+
+
+def _matches(key: Key, digest: str, now: float) -> bool:
+    """Whether a hash is the key's, or that of its secret before a rotation whose grace is not over."""
+    if hmac.compare_digest(key.secret_hash, digest):
+        return True
+    if key.old_hash is None or key.old_until is None or key.old_until <= now:
+        return False
+    return hmac.compare_digest(key.old_hash, digest)
+
+
+def _file_key(role: Role, path: Path, now: float) -> Key:
+    """The key whose secret a file holds (Docker and Kubernetes secrets)."""
+    variable = "BROKER_ADMIN_KEY_FILE" if role is Role.ADMIN else "BROKER_JOIN_TOKEN_FILE"
+    try:
+        text = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not ASCII text"
+        raise StartError(f"{variable}={path} cannot be read: {why}") from None
+    if len(text) < SHORTEST_FILE_SECRET or not text.isprintable() or " " in text:
+        raise StartError(
+            f"{variable}={path} must hold one secret of at least {SHORTEST_FILE_SECRET} letters and digits and nothing "
+            "else: make it with openssl rand -hex 32"
+        )
+    name = path.name if len(path.name) <= 100 else "file"
+    return Key(FILE_KEYS[role], name, role.value, hash_of(text), None, None, now, None, None, None, json.dumps({}))
