@@ -5,18 +5,28 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from api.rig import Api
-from broker.api import answers, health, job_input, jobs, nodes, overview
+from api.keyed import keyed
+from api.rig import Api, Started
+from broker.api import answers, health, job_input, jobs, keys, nodes, overview, session, usage
 from broker.api.lean import LeanRoute
 
 pytestmark = pytest.mark.anyio
 
 ROUTES = [
     route
-    for module in (jobs, job_input, nodes, overview, health)
+    for module in (jobs, job_input, nodes, overview, keys, session, usage, health)
     for route in module.router.routes
     if isinstance(route, LeanRoute)
 ]
+
+KEYED = {
+    (method, route.path)
+    for module in (keys, session, usage)
+    for route in module.router.routes
+    if isinstance(route, LeanRoute)
+    for method in route.methods or ()
+}
+"""Tested with a broker that asks for keys."""
 
 
 def declared(method: str, path: str, status: int = 200) -> type[BaseModel]:
@@ -77,7 +87,32 @@ async def test_answers_have_their_declared_form(api: Api) -> None:
         await check("POST", f"/nodes/{node['node_id']}/{verb}", form=f"/nodes/{{node_id}}/{verb}")
     await check("GET", "/status/nobody", form="/status/{job_id}", status=404)
     await check("POST", "/submit", {"code": 1}, status=422)
-    assert seen == {(m, r.path) for r in ROUTES for m in r.methods or ()} - {("POST", "/link"), ("GET", "/events")}
+    every = {(method, route.path) for route in ROUTES for method in route.methods or ()}
+    assert seen == every - KEYED - {("POST", "/link"), ("GET", "/events")}
+
+
+async def test_answers_about_keys_have_their_declared_form(started: Started) -> None:
+    seen: set[tuple[str, str]] = set()
+    async with keyed(started) as api:
+
+        async def check(method: str, path: str, body: Any = None, *, form: str | None = None) -> Any:
+            answer = await api.ok(method, path, body, key=api.admin)
+            declared(method, form or path).model_validate(answer, strict=False)
+            seen.add((method, form or path))
+            return answer
+
+        made = await check("POST", "/keys", {"name": "one", "limits": {"jobs_pending": 5}})
+        await check("GET", "/keys")
+        await check("GET", f"/keys/{made['id']}", form="/keys/{key_id}")
+        await check("POST", f"/keys/{made['id']}/rotate", {}, form="/keys/{key_id}/rotate")
+        await check("POST", f"/keys/{made['id']}/limits", {"stored_bytes": 0}, form="/keys/{key_id}/limits")
+        await check("DELETE", f"/keys/{made['id']}", form="/keys/{key_id}")
+        await api.ok("POST", "/submit", {"code": "x"}, key=api.admin)
+        await check("GET", "/usage")
+        assert (await check("GET", "/usage/export?from=2000-01-01&to=2000-12-31", form="/usage/export"))["rows"] == []
+        for method, body in (("GET", None), ("POST", {"key": api.admin}), ("DELETE", None)):
+            await check(method, "/session", body)
+    assert seen == KEYED
 
 
 def test_every_model_is_used() -> None:

@@ -75,7 +75,9 @@ async def test_a_key_opens_what_its_role_may_do(api: Keyed) -> None:
     ],
 )
 async def test_what_is_no_key_is_refused(api: Keyed, header: str | bytes) -> None:
-    response = await api.client.get("/jobs", headers={"Authorization": header})
+    response = await api.client.get(
+        "/jobs", headers={b"Authorization": header if isinstance(header, bytes) else header.encode()}
+    )
     assert response.status_code == 401
     assert response.headers["www-authenticate"].startswith("Bearer")
     assert response.json()["reason"] in ("unknown_key", "missing_key")
@@ -139,7 +141,11 @@ async def test_keys_outlive_the_broker_and_no_secret_is_stored(started: Started,
         assert response.status_code == 200
         headers = {"Authorization": f"Bearer {admin}"}
         keys = (await again.ok("GET", "/keys", headers=headers))["keys"]
-        assert [bool(key["last_used_at"]) for key in keys] == [False, False, True]
+        assert {key["role"]: bool(key["last_used_at"]) for key in keys} == {
+            "admin": False,
+            "node": False,
+            "client": True,
+        }
 
 
 async def test_idempotency_keys_and_identical_jobs_are_each_owners_own(api: Keyed) -> None:

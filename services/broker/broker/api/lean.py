@@ -6,7 +6,7 @@ declared with Query, and one `body` that is a pydantic model; it returns a Respo
 """
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Annotated, Any, get_origin
 
 from fastapi.routing import APIRoute
@@ -15,6 +15,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from broker.api.access import RULES, Rule
+from broker.api.answers import errors
 from broker.api.body import read_json
 from broker.api.errors import error_response, validation_response
 
@@ -23,12 +25,20 @@ __all__ = ["LeanRoute"]
 Endpoint = Callable[..., Awaitable[Response]]
 
 
+def _refusals(method: str, path: str) -> Iterable[tuple[int | str, dict[str, Any]]]:
+    """What the gate may answer before the endpoint is asked."""
+    public = RULES.get((method, path)) is Rule.PUBLIC
+    return errors(*((400, 429) if public else (400, 401, 403, 429))).items()
+
+
 class LeanRoute(APIRoute):
     """Give it to APIRouter(route_class=LeanRoute)."""
 
     app: ASGIApp
 
     def __init__(self, path: str, endpoint: Endpoint, **options: Any) -> None:
+        refusals = {code: said for method in options.get("methods") or () for code, said in _refusals(method, path)}
+        options["responses"] = refusals | (options.get("responses") or {})
         super().__init__(path, endpoint, **options)
         self.app = _LeanEndpoint(path, endpoint)
 
