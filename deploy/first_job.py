@@ -1,16 +1,20 @@
 """The first job of a fresh bundle: waits for the pool, runs one program on it and says what to try next.
 
-Standard library only, since it runs on the user's machine before anything is installed there.
+Standard library only, since it runs on the user's machine before anything is installed there. SANDRUN_URL,
+SANDRUN_KEY_FILE and SANDRUN_CA_FILE lead it to a broker behind TLS.
 """
 
 import argparse
 import json
+import os
 import shutil
+import ssl
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 WAIT_SECONDS = 60.0
@@ -19,6 +23,8 @@ CODE = 'import platform\nprint("Hello distributed world! from Python", platform.
 
 def broker_url() -> str:
     """Where compose published this bundle's broker, whatever .env or the environment say. Raises OSError."""
+    if "SANDRUN_URL" in os.environ:
+        return os.environ["SANDRUN_URL"].rstrip("/")
     docker = shutil.which("docker")
     if docker is None:
         raise OSError("there is no docker command")
@@ -32,9 +38,13 @@ def broker_url() -> str:
 def call(url: str, path: str, body: dict[str, Any] | None = None) -> Any:
     """One request to the broker; the answer's JSON. Raises OSError when the broker does not answer."""
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url + path, data, {"Content-Type": "application/json"})  # noqa: S310
+    headers = {"Content-Type": "application/json"}
+    if "SANDRUN_KEY_FILE" in os.environ:
+        headers["Authorization"] = f"Bearer {Path(os.environ['SANDRUN_KEY_FILE']).read_text(encoding='ascii').strip()}"
+    request = urllib.request.Request(url + path, data, headers)  # noqa: S310
+    tls = urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=os.environ.get("SANDRUN_CA_FILE")))
     # Loopback is never reached through a proxy, whatever the environment says.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), tls)
     with opener.open(request, timeout=40) as response:
         return json.load(response)
 
@@ -85,7 +95,10 @@ def print_next_steps(url: str) -> None:
     """The URLs, and what to try next."""
     print(f"API        {url}            (reference: {url}/docs)")
     print(f"nodes      {url}/nodes")
-    print("try        curl -s -X POST " + url + "/submit?wait=10 -H 'Content-Type: application/json' \\")
+    options = f"--cacert {os.environ['SANDRUN_CA_FILE']} " if "SANDRUN_CA_FILE" in os.environ else ""
+    if "SANDRUN_KEY_FILE" in os.environ:
+        options += f'-H "Authorization: Bearer $(cat {os.environ["SANDRUN_KEY_FILE"]})" '
+    print(f"try        curl -s {options}-X POST {url}/submit?wait=10 -H 'Content-Type: application/json' \\")
     print("""                -d '{"code": "console.log(6*7)", "interpreter": "node"}'""")
     print("more nodes docker compose up -d --scale node=5")
     print("stop       make stop (keeps jobs), make down (removes containers, networks and jobs)")

@@ -16,4 +16,5 @@ if ! start && ! { grep -q '^canceled$' "$log" && start; }; then
     fail "the bundle did not become healthy; what compose and the containers said is above."
 fi
 rm -f "$log"
+[ -z "${SANDRUN_FIRST_JOB-}" ] || exec $SANDRUN_FIRST_JOB
 python3 deploy/first_job.py
