@@ -1,6 +1,6 @@
 # `make` prints what there is. Every target is one line that CI could run too.
 .DEFAULT_GOAL := help
-.PHONY: help up stop down status logs images test unit integration check fix venv lock hostile abuse bench doctor clean fuzz
+.PHONY: help up up-tls stop down status logs images test unit integration check fix venv lock hostile abuse bench doctor clean fuzz
 SHELL := /bin/bash
 
 NODES ?= 3
@@ -14,6 +14,9 @@ help: ## Print this
 ##@ Run it
 up: ## Build, start NODES=3 nodes, run a first job (installs what is missing when root)
 	@NODES=$(NODES) deploy/up.sh
+
+up-tls: ## The same with TLS in front and keys required (docs/tls.md)
+	@NODES=$(NODES) deploy/up-tls.sh
 
 stop: ## Stop the bundle; jobs and results stay
 	@docker compose stop
@@ -65,8 +68,8 @@ venv: .venv/.complete ## Make .venv from the locked requirements
 .venv/.complete: tests/requirements.txt
 	@deploy/bootstrap/venv.sh
 
-images: ## Build both images
-	@deploy/images.sh
+images: ## Build all images
+	@COMPOSE_FILE=compose.yaml:deploy/tls.yaml deploy/images.sh
 
 fix: venv ## Format, and mend what ruff can
 	.venv/bin/ruff check --fix services tests bench deploy
@@ -76,4 +79,4 @@ lock: ## Write the requirements files anew (needs uv)
 	deploy/lock.sh
 
 clean: down ## Remove also the images and .venv
-	@docker image rm -f sandrun-broker:$${SANDRUN_TAG:-latest} sandrun-node:$${SANDRUN_TAG:-latest}; rm -rf .venv
+	@docker image rm -f sandrun-broker:$${SANDRUN_TAG:-latest} sandrun-node:$${SANDRUN_TAG:-latest} sandrun-caddy:$${SANDRUN_TAG:-latest}; rm -rf .venv

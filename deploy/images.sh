@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds both images, on a machine with or without Docker, with or without a registry.
+# Builds the images of COMPOSE_FILE (compose.yaml), on a machine with or without Docker, with or without a registry.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . deploy/bootstrap/lib.sh
@@ -15,7 +15,7 @@ else
     remember SANDRUN_BASE_IMAGE "$base_image"
 fi
 log=$(mktemp)
-say "building both images (log: $log)"
+say "building the images (log: $log)"
 if ! timeout 1800 docker compose --progress plain build >"$log" 2>&1; then
     tail -n 40 "$log" >&2
     fail "building the images failed; the whole log is in $log"
