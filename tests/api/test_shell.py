@@ -209,6 +209,15 @@ async def test_slow_callers_are_told_and_left(process: BrokerProcess) -> None:
     await asyncio.gather(*(crawl(name, *case) for name, case in SLOW.items()))
 
 
+async def test_who_sends_first_and_reads_later_hears_why(process: BrokerProcess) -> None:
+    for size in (3 * MIB, 300 * MIB):
+        async with dialled(process) as raw:
+            await raw.send(POST + b"content-length: %d\r\n\r\n" % size + b"x" * 200_000)
+            await raw.send(b"x" * 100_000)  # closed at once, the connection would be reset by this
+            heard = await raw.heard()
+            assert (heard.status, await raw.rest()) == (413, b"")
+
+
 async def test_too_many_connections_get_a_503_at_once(tmp_path: Path) -> None:
     settings = {"BROKER_MAX_CONNECTIONS": "30", "BROKER_MAX_CONNECTIONS_PER_ADDRESS": "20"}
     async with BrokerProcess(tmp_path, settings) as process, contextlib.AsyncExitStack() as stack:

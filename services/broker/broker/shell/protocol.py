@@ -95,7 +95,7 @@ class _Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """A client connected: it has something to say, or goes."""
-        gathering = GatheringTransport(transport, self.loop, self.shell.unread)
+        gathering = GatheringTransport(transport, self.loop, self.shell.unread, self._lingers)
         super().connection_made(cast(asyncio.Transport, gathering))
         self._key = self.shell.doors.enter(self.client[0] if self.client else None)
         if self._key is None:
@@ -194,11 +194,12 @@ class _Protocol(HttpToolsProtocol):
             if not self.transport.is_closing():
                 self._refuse(self._deferred)
             return
+        if self._deaf and self._deferred is None:
+            self.server_state.total_requests += 1
+            return
         unfinished = self.cycle.more_body
         super().on_response_complete()
-        if self.cycle.response_complete and unfinished:
-            if self.transport.is_closing():
-                return
+        if self.cycle.response_complete and unfinished and not self.transport.is_closing():
             self._be_patient()
 
     def send_400_response(self, msg: str) -> None:
@@ -264,6 +265,14 @@ class _Protocol(HttpToolsProtocol):
         head = b"HTTP/1.1 %s\r\ncontent-type: application/json\r\n%scontent-length: %d\r\nconnection: close\r\n\r\n"
         self.transport.write(head % (refusal.status, refusal.headers, len(body)) + body)
         self._linger()
+
+    def _lingers(self) -> bool:
+        """Whether a connection that is to be closed has more to send: it was answered before it had said everything."""
+        cycle = self.cycle
+        if cycle is None or not cycle.response_complete or not cycle.more_body:
+            return self._lingering is not None and not self.transport.is_closing()
+        self._linger()
+        return True
 
     def _linger(self) -> None:
         """Send the end, and leave the peer a moment to read it: closed at once, what it sends would destroy it."""

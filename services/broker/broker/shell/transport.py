@@ -6,6 +6,7 @@ unread answers together are more than MAX_UNREAD_BYTES (then those that have wai
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final
 
 __all__ = ["GatheringTransport", "Unread"]
@@ -45,8 +46,16 @@ class Unread:
 class GatheringTransport:
     """Joins what is written in one turn of the event loop; everything else is the transport's own."""
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, unread: Unread) -> None:
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        loop: asyncio.AbstractEventLoop,
+        unread: Unread,
+        linger: Callable[[], bool],
+    ) -> None:
+        """`linger` is asked at `close`, and says whether it closes the connection by itself, later."""
         self._transport = transport
+        self._linger = linger
         self._loop = loop
         self._unread = unread
         self._held: list[bytes] = []
@@ -73,6 +82,8 @@ class GatheringTransport:
 
     def close(self) -> None:
         """Close when everything was read; cut off a peer who does not read."""
+        if self._linger():
+            return
         self._flush()
         self._transport.close()
         if self.unread:
