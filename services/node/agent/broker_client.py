@@ -16,6 +16,7 @@ from agent.errors import (
     CallError,
     SessionOverError,
 )
+from agent.join_token import JoinToken
 from agent.model import Key
 from agent.transport import Answer, Transport
 
@@ -44,16 +45,18 @@ class SessionTerms:
 class BrokerClient:
     """Calls to one broker. Usable from any thread."""
 
-    def __init__(self, base_url: str, clock: Clock) -> None:
+    def __init__(self, base_url: str, clock: Clock, token: JoinToken | None = None) -> None:
         self._transport = Transport(base_url)
         # Long polls have connections of their own, so that abort_claim() ends nothing else.
         self._claims = Transport(base_url)
         self._clock = clock
+        self._token = token or JoinToken(None, None)
 
     def register(self, body: dict[str, Any]) -> SessionTerms:
-        """Start a session. BrokerRefusedError `wrong_secret` when the remembered id belongs to another node."""
+        """Start a session. BrokerRefusedError `wrong_secret` when the remembered id belongs to another node, and with
+        status 401 or 403 when the broker asks for another join token."""
         sent_at = self._clock.now()
-        answer = self._post("/register", body, repeat=False)
+        answer = self._post("/register", body, repeat=False, headers=self._token.headers())
         if not isinstance(answer.get("node_id"), str):
             raise BrokerAwayError("/register: the answer has no node_id; is this a broker?")
         lease = float(answer.get("lease_seconds") or 60.0)
@@ -101,7 +104,7 @@ class BrokerClient:
     def open_link(self, who: dict[str, Any]) -> requests.Response:
         """Open the always-open connection; the caller reads its lines and closes it."""
         try:
-            response = self._transport.open("POST", "/link", _dump(who), read_timeout=LINK_SILENCE)
+            response = self._transport.open("POST", "/link", _dump(who), headers=shown(who), read_timeout=LINK_SILENCE)
         except CallError as error:
             raise BrokerAwayError(f"/link: {error}") from error
         if response.status_code != 200:
@@ -118,12 +121,14 @@ class BrokerClient:
         read_timeout: float = READ_TIMEOUT,
         transport: Transport | None = None,
         repeat: bool = True,
+        headers: dict[str, str] | None = None,
     ) -> dict[str, Any]:
         data = _dump(body)
+        said = shown(body) if headers is None else headers
         line = transport or self._transport
 
         def send() -> Answer:
-            return line.call("POST", path, data, read_timeout=read_timeout)
+            return line.call("POST", path, data, headers=said, read_timeout=read_timeout)
 
         try:
             answer = _once_more(send) if repeat else send()
@@ -131,6 +136,12 @@ class BrokerClient:
             return answer.json()
         except CallError as error:
             raise BrokerAwayError(f"{path}: {error}") from error
+
+
+def shown(who: dict[str, Any]) -> dict[str, str]:
+    """The headers that say whose call it is; a broker that asks for keys looks at them before it reads the body."""
+    session = who.get("session")
+    return {"Sandrun-Node": who["node_id"], "Sandrun-Session": session} if session else {}
 
 
 def _once_more(send: Callable[[], Answer]) -> Answer:

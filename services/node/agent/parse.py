@@ -24,6 +24,15 @@ def url(value: Any) -> str:
     return given.rstrip("/")
 
 
+def token(value: Any) -> str:
+    """A secret in one word; what was given is not repeated in the error."""
+    if not isinstance(value, str) or not 0 < len(value.strip()) <= LONGEST or not value.strip().isascii():
+        raise ValueError("must be a token of letters, digits and _, as broker-keys printed it")
+    if not value.strip().isprintable() or " " in value.strip():
+        raise ValueError("must be one word")
+    return value.strip()
+
+
 def number(low: float, high: float) -> Callable[[Any], float]:
     """A reader of numbers from `low` to `high`."""
 

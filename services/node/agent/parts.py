@@ -11,6 +11,7 @@ from agent.clock import Clock
 from agent.delivery import Delivery
 from agent.description import Description
 from agent.identity import IdentityFile, StateFolder
+from agent.join_token import JoinToken
 from agent.lease import Session
 from agent.model import Key
 from agent.notices import StartNotices
@@ -48,7 +49,7 @@ class Parts:
 
     def __init__(self, settings: Settings, clock: Clock, folder: StateFolder, crash: Crash, hooks: Hooks) -> None:
         cap = settings.poll_interval
-        self.broker = BrokerClient(settings.broker_url, clock)
+        self.broker = BrokerClient(settings.broker_url, clock, JoinToken(settings.token, settings.token_file))
         self.sandrun = SandrunClient(settings.sandrun_url)
         self.attempts = Attempts()
         self.outbox = Outbox(Spool(folder.path))

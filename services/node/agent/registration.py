@@ -20,6 +20,17 @@ LOG = EventLog("agent.registration")
 SHORT_SESSION, SHORT_SESSIONS = 30.0, 3
 
 
+REFUSED_CAP = 60.0  # seconds between tries that somebody has to mend first: a token, a setting
+_ASKS_FOR_KEY = (0, 401, 403)
+
+
+def _advice(error: BrokerRefusedError) -> dict[str, str]:
+    """What to do about it, for the log."""
+    if error.status not in _ASKS_FOR_KEY:
+        return {}
+    return {"note": "set NODE_TOKEN or NODE_TOKEN_FILE to a token from: broker-keys create --role node --name NAME"}
+
+
 class Registrar:
     """Gets sessions from the broker, with the identity of earlier ones."""
 
@@ -34,6 +45,7 @@ class Registrar:
     def register(self, capabilities: dict[str, Any], slots: int, stop: threading.Event) -> Session | None:
         """A new session, however long it takes; None when `stop` was set first."""
         backoff = Backoff(0.2, self._settings.poll_interval)
+        refused = Backoff(min(2.0, self._settings.poll_interval), REFUSED_CAP)
         while not stop.is_set():
             try:
                 return self._try(capabilities, slots)
@@ -42,8 +54,9 @@ class Registrar:
                     LOG.warning("identity_refused", note="registering as a new node")
                     self._identity.forget()
                     continue
-                LOG.error("registration_refused", error=str(error))
-                stop.wait(self._settings.poll_interval)
+                pause = refused.next()
+                LOG.error("registration_refused", error=error.message, retry_in=round(pause, 1), **_advice(error))
+                stop.wait(pause)
             except BrokerError as error:
                 after = error.retry_after if isinstance(error, BrokerAwayError) else None
                 pause = max(backoff.next(), after or 0.0)

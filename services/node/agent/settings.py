@@ -4,6 +4,7 @@ A value that cannot be used stops the start with an error that names the setting
 """
 
 import argparse
+import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ class Settings:
 
     broker_url: str
     sandrun_url: str
+    token: str | None = dataclasses.field(repr=False)
+    token_file: Path | None
     poll_interval: float
     slots: int | None
     name: str | None
@@ -69,6 +72,8 @@ SOURCES = (
     _source(
         "sandrun_url", parse.url, "http://localhost:8443", "the sandrun's URL", env="SANDRUN_URL", flag="--sandrun"
     ),
+    _source("token", parse.token, None, "the join token of a broker that asks for keys; better in a file"),
+    _source("token_file", parse.folder, None, "a file that holds the join token", env="NODE_TOKEN_FILE"),
     _source(
         "poll_interval", parse.number(0.1, 60), 5.0, "longest pause in seconds before something absent is tried again"
     ),

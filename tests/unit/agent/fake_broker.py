@@ -28,6 +28,8 @@ class FakeBroker(FakeServer):
         self.drain = False
         self.count = 0
         self.reject_beats = False
+        self.token: str | None = None
+        """With a token the broker asks for it, and for each session's headers."""
         super().__init__()
 
     # -- the test's side
@@ -77,6 +79,8 @@ class FakeBroker(FakeServer):
     # -- the node's side
 
     def answer(self, handler: Any, path: str, body: bytes) -> tuple[int, dict[str, Any] | None]:
+        if self.token is not None and (refused := self._refusal(handler.headers, path)) is not None:
+            return refused
         said = json.loads(body)
         if path == "/register":
             return self._register(said)
@@ -89,6 +93,14 @@ class FakeBroker(FakeServer):
         method = getattr(self, "_" + path.strip("/").replace("/", "_"))
         result: tuple[int, dict[str, Any] | None] = method(handler, node, said)
         return result
+
+    def _refusal(self, headers: Any, path: str) -> tuple[int, dict[str, Any]] | None:
+        if path == "/register":
+            good = headers.get("Authorization") == f"Bearer {self.token}"
+            return None if good else (401, {"error": "The broker knows no such key.", "reason": "unknown_key"})
+        node = self.nodes.get(headers.get("Sandrun-Node") or "")
+        good = node is not None and headers.get("Sandrun-Session") == node["session"] and not headers["Authorization"]
+        return None if good else (401, {"error": "This is a node's call.", "reason": "missing_key"})
 
     def _register(self, said: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         with self.changed:
