@@ -119,8 +119,11 @@ def test_http2_is_spoken(overlay: Overlay) -> None:
         assert head[3] == SETTINGS_FRAME, head
 
 
-def test_the_quick_start_works_with_a_key(overlay: Overlay) -> None:
+def test_every_call_needs_its_key_and_the_quick_start_works_with_one(overlay: Overlay) -> None:
     with overlay.client() as client:
+        for key in ({}, {"Authorization": "Bearer " + "0" * 64}):
+            refused = client.post("/submit", json={"code": "print(1)"}, headers=key)
+            assert (refused.status_code, bool(refused.json()["error"])) == (401, True)
         answer = client.post("/submit?wait=20", json={"code": "print(21 * 2)"}, headers=overlay.key)
         assert (answer.status_code, answer.json()["output"]) == (200, "42\n")
     environment = overlay.environment | {

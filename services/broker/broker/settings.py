@@ -85,6 +85,9 @@ class Settings(BaseSettings):
     """Connections at a time; beyond it the answer is 503 and the end. A node has two or three."""
     max_connections_per_address: int = Field(4_000, ge=1)
     """The same for one address (IPv6: a /64). Who sits behind one router shares it; trusted proxies have none."""
+    allowed_hosts: str = ""
+    """Names, separated by commas, under which a broker without keys may be called beside addresses and names that no
+    public name server gives out; `*` for all. Without it a web page could have its own name point here."""
     trusted_proxies: str = ""
     """Addresses and networks, separated by commas, of proxies whose X-Forwarded-For names the client."""
     proxy_socket: Path | None = None

@@ -44,12 +44,8 @@ RULES: dict[tuple[str, str], Rule] = {
     ("GET", "/health"): Rule.PUBLIC,
     ("GET", "/ready"): Rule.PUBLIC,
     ("GET", "/docs"): Rule.PUBLIC,
-    ("GET", "/docs/oauth2-redirect"): Rule.PUBLIC,
-    ("GET", "/redoc"): Rule.PUBLIC,
     ("GET", "/openapi.json"): Rule.PUBLIC,
     ("HEAD", "/docs"): Rule.PUBLIC,
-    ("HEAD", "/docs/oauth2-redirect"): Rule.PUBLIC,
-    ("HEAD", "/redoc"): Rule.PUBLIC,
     ("HEAD", "/openapi.json"): Rule.PUBLIC,
     # Jobs
     ("POST", "/submit"): Rule.CLIENT,

@@ -10,12 +10,13 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from broker import __version__
-from broker.api import dashboard, health, job_input, jobs, keys, nodes, overview, session, usage
+from broker.api import dashboard, health, job_input, jobs, keys, nodes, overview, reference, session, usage
 from broker.api.access import RULES, Rule, rule_for
 from broker.api.admin_socket import AdminSocket
-from broker.api.errors import error_response
+from broker.api.errors import HttpError, error_response
 from broker.api.gate import LONG_LIVED, AddressRate, Gate
 from broker.api.lean import LeanRoute
+from broker.api.origin import Origins
 from broker.api.render import Json
 from broker.errors import StartError, StoppingError
 from broker.service.broker import Broker
@@ -32,9 +33,11 @@ def make_app(broker: Broker) -> "FrontDoor":
         version=__version__,
         summary="A durable queue for untrusted code.",
         redirect_slashes=False,
+        docs_url=None,  # they load scripts from a CDN: broker.api.reference
+        redoc_url=None,
     )
     app.state.broker = broker
-    modules = (jobs, job_input, nodes, overview, keys, session, usage, health, dashboard)
+    modules = (jobs, job_input, nodes, overview, keys, session, usage, health, dashboard, reference)
     routes = [route for module in modules for route in module.router.routes]
     for module in modules:
         app.include_router(module.router)
@@ -52,6 +55,8 @@ class FrontDoor:
         self._gate = Gate(broker) if broker.settings.auth == "required" else None
         self._addresses = AddressRate(broker.settings) if broker.settings.limit_calls_per_minute else None
         self._socket = AdminSocket(broker)
+        settings = broker.settings
+        self._origins = Origins(settings.allowed_hosts, any_name=settings.auth == "required" or settings.allow_open)
         self._fixed: dict[tuple[str, str], ASGIApp] = {}
         self._with_id: dict[tuple[str, str, str], tuple[ASGIApp, str]] = {}
         self._rules: dict[ASGIApp, tuple[Rule, bool]] = {}
@@ -77,6 +82,11 @@ class FrontDoor:
             response = error_response(StoppingError())
             response.headers["Connection"] = "close"
             await response(scope, receive, send)
+            return
+        try:
+            self._origins.check(scope)
+        except HttpError as error:
+            await error_response(error)(scope, receive, send)
             return
         scope["app"] = self.app
         endpoint = self._find(scope, scope["method"], path)
