@@ -18,7 +18,7 @@ from broker.api.gate import LONG_LIVED, AddressRate, Gate
 from broker.api.lean import LeanRoute
 from broker.api.origin import Origins
 from broker.api.render import Json
-from broker.errors import StartError, StoppingError
+from broker.errors import BrokerError, StartError, StoppingError
 from broker.service.broker import Broker
 
 __all__ = ["FrontDoor", "make_app"]
@@ -85,7 +85,7 @@ class FrontDoor:
             return
         try:
             self._origins.check(scope)
-        except HttpError as error:
+        except (HttpError, BrokerError) as error:
             await error_response(error)(scope, receive, send)
             return
         scope["app"] = self.app

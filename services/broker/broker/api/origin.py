@@ -12,6 +12,7 @@ from typing import Final
 from starlette.types import Scope
 
 from broker.api.errors import HttpError
+from broker.errors import CrossSiteError
 
 __all__ = ["Origins"]
 
@@ -32,7 +33,7 @@ class Origins:
         self._known: set[bytes] = set()
 
     def check(self, scope: Scope) -> None:
-        """HttpError 421 for a strange name, 403 for a page of another origin."""
+        """HttpError 421 for a strange name, CrossSiteError for a page of another origin."""
         host = origin = None
         for name, value in scope["headers"]:
             if name == b"host":
@@ -44,7 +45,7 @@ class Origins:
         if origin is not None and scope.get("method", "WEBSOCKET") not in READS:
             _, _, place = origin.partition(b"://")
             if place.lower() != (host or b"").lower():
-                raise HttpError(403, "A web page of another origin may not call the broker.")
+                raise CrossSiteError
 
     def _look(self, host: bytes) -> None:
         text = host.decode("latin-1").lower()
