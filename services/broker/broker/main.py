@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 SWITCH_INTERVAL_SECONDS = 0.0005
 """How soon the event loop's thread gives way to the writer's; Python's 5 ms would be a whole commit's time."""
 
+MAX_FRAME_BYTES = 64 * 1024
+"""Of what a client sends over a WebSocket: nobody expects anything."""
 EXIT_STORE_ENDED = 4
 SPARE_FILES = 64
 """Open files that are no connections: the database, the log, links to the outside."""
@@ -70,7 +72,8 @@ def _config(settings: Settings, broker: Broker) -> uvicorn.Config:
         port=settings.port,
         loop="uvloop",
         http=protocol(_shell(settings)),
-        ws="none",
+        ws="websockets-sansio",
+        ws_max_size=MAX_FRAME_BYTES,
         lifespan="on",
         backlog=2048,
         log_config=None,

@@ -101,6 +101,13 @@ class Settings(BaseSettings):
     max_classes: int = Field(1_000, ge=1)
     """Different sets of requirements that may be pending at a time; beyond it the answer is 503."""
 
+    max_live_readers: int = Field(5_000, ge=1)
+    """Readers of live output at a time; beyond it the answer is 503."""
+    live_stream_bytes: int = Field(2 * MIB, ge=64 * 1024)
+    """Live output kept of each stream of a job that somebody reads."""
+    live_total_bytes: int = Field(64 * MIB, ge=MIB)
+    """Live output kept of all jobs together."""
+
     link_grace: float = Field(0.5, ge=0.05)
     """How long a node may take to come back after its link broke."""
     link_trouble_grace: float = Field(5, ge=0)

@@ -23,9 +23,11 @@ __all__ = [
     "KeyAnswer",
     "KeysAnswer",
     "NewKeyAnswer",
+    "LogsAnswer",
     "NodesAnswer",
     "NotEndedAnswer",
     "OverviewAnswer",
+    "ProgressAnswer",
     "ReadyAnswer",
     "RegisterAnswer",
     "ReleaseAnswer",
@@ -186,7 +188,26 @@ class ResultAnswer(Answer):
     signal: int | None
     output_bytes: int | None
     error_bytes: int | None
+    output_cut_at: int | None
+    error_cut_at: int | None
     message: str | None
+
+
+class LogsAnswer(Answer):
+    """What a job has printed from one byte of each stream to another; `…_base64` when asked for."""
+
+    job_id: str
+    status: JobStatus
+    attempt: int
+    fence: int
+    stdout: str
+    stderr: str
+    stdout_from: int = 0
+    stdout_next: int = 0
+    stderr_from: int = 0
+    stderr_next: int = 0
+    stdout_base64: str | None = None
+    stderr_base64: str | None = None
 
 
 class NotEndedAnswer(Answer):
@@ -269,6 +290,13 @@ class RegisterAnswer(Answer):
     server_time: str
 
 
+class FollowRef(Ref):
+    """An attempt whose output is read live, and the offsets from which on it is wanted."""
+
+    stdout_from: int
+    stderr_from: int
+
+
 class BeatAnswer(Answer):
     """What became of the node's attempts."""
 
@@ -278,6 +306,7 @@ class BeatAnswer(Answer):
     lost: list[Lost]
     cancel: list[Ref]
     drain: bool
+    follow: list[FollowRef]
 
 
 class ClaimedJob(Answer):
@@ -312,6 +341,13 @@ class StartAnswer(Answer):
 
     status: str
     lost: list[Lost]
+
+
+class ProgressAnswer(Answer):
+    """Output was passed on; that of the attempts in `stop` is not wanted any more."""
+
+    status: str
+    stop: list[Ref]
 
 
 class CompleteAnswer(Answer):

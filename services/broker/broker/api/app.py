@@ -1,6 +1,7 @@
 """The application: FastAPI for the documents and the odd request, a front door before it for everything known."""
 
 from collections.abc import MutableMapping
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
@@ -10,14 +11,15 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from broker import __version__
-from broker.api import dashboard, health, job_input, jobs, keys, nodes, overview, reference, session, usage
-from broker.api.access import RULES, Rule, rule_for
+from broker.api import dashboard, health, job_input, jobs, keys, logs, nodes, overview, reference, session, usage
+from broker.api.access import RULES, WEBSOCKET, Rule, rule_for
 from broker.api.admin_socket import AdminSocket
 from broker.api.errors import HttpError, error_response
 from broker.api.gate import LONG_LIVED, AddressRate, Gate
 from broker.api.lean import LeanRoute
 from broker.api.origin import Origins
 from broker.api.render import Json
+from broker.api.stream import serve_stream
 from broker.errors import BrokerError, StartError, StoppingError
 from broker.service.broker import Broker
 
@@ -37,7 +39,7 @@ def make_app(broker: Broker) -> "FrontDoor":
         redoc_url=None,
     )
     app.state.broker = broker
-    modules = (jobs, job_input, nodes, overview, keys, session, usage, health, dashboard, reference)
+    modules = (jobs, job_input, logs, nodes, overview, keys, session, usage, health, dashboard, reference)
     routes = [route for module in modules for route in module.router.routes]
     for module in modules:
         app.include_router(module.router)
@@ -78,6 +80,9 @@ class FrontDoor:
             await self._live(receive, send)
             return
         path: str = scope["path"]
+        if scope["type"] == "websocket":
+            await self._serve_websocket(path, scope, receive, send)
+            return
         if self._broker.stopping and path not in ALWAYS_SERVED:
             response = error_response(StoppingError())
             response.headers["Connection"] = "close"
@@ -102,6 +107,22 @@ class FrontDoor:
                 return
             if endpoint is self.app:  # nothing that has no rule is served
                 endpoint = _nothing_there(path)
+        await endpoint(scope, receive, send)
+
+    async def _serve_websocket(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """The one WebSocket that there is; all others are refused before they are opened (HTTP 403)."""
+        first, _, job_id = path[1:].partition("/")
+        if first != "stream" or not job_id or "/" in job_id or self._broker.stopping:
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        endpoint: ASGIApp = partial(serve_stream, self._broker, job_id)
+        if self._addresses is not None and (refused := self._addresses.refuse(scope)) is not None:
+            endpoint = refused
+        elif self._gate is not None:
+            rule = rule_for(WEBSOCKET, "/stream/{job_id}")
+            await self._gate.pass_through(rule, True, endpoint, scope, receive, send)
+            return
         await endpoint(scope, receive, send)
 
     async def _live(self, receive: Receive, send: Send) -> None:

@@ -18,7 +18,7 @@ __all__ = ["read_body", "read_json"]
 Model = TypeVar("Model", bound=BaseModel)
 
 NODE_PATHS = frozenset(
-    {"/register", "/heartbeat", "/link", "/claim", "/start", "/complete", "/complete/batch", "/release"}
+    {"/register", "/heartbeat", "/link", "/claim", "/start", "/progress", "/complete", "/complete/batch", "/release"}
 )
 """Calls of nodes may be larger, because they carry outputs, and their text is mended rather than refused."""
 

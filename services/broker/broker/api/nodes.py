@@ -1,6 +1,8 @@
 """What nodes call (docs/node-protocol.md), and how operators see them."""
 
 import asyncio
+from base64 import b64decode
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter
@@ -17,6 +19,7 @@ from broker.api.answers import (
     CompleteBatchAnswer,
     DrainAnswer,
     NodesAnswer,
+    ProgressAnswer,
     RegisterAnswer,
     ReleaseAnswer,
     StartAnswer,
@@ -30,7 +33,8 @@ from broker.errors import StaleLeaseError, UnknownJobError
 from broker.service.links import Link as OpenLink
 from broker.service.links import Links
 from broker.service.sessions import NodeSession
-from broker.wire.nodes import Beat, Claim, Complete, CompleteBatch, Link, Register, Release, Start
+from broker.service.live.book import Chunk
+from broker.wire.nodes import Beat, Claim, Complete, CompleteBatch, Link, Progress, Register, Release, Start
 
 __all__ = ["router"]
 
@@ -76,6 +80,7 @@ async def heartbeat(request: Request, body: Beat) -> Response:
             "lost": [lost_json(lost) for lost in beaten.lost],
             "cancel": [ref_json(ref) for ref in beaten.cancel],
             "drain": beaten.drain,
+            "follow": [asdict(order) for order in broker.live.orders(body.node_id)],
         }
     )
 
@@ -100,6 +105,18 @@ async def start(request: Request, body: Start) -> Response:
     """The programs run now."""
     lost = await broker_of(request).finishing.start(body)
     return Json({"status": "ok", "lost": [lost_json(item) for item in lost]})
+
+
+@router.post("/progress", response_model=ProgressAnswer, responses=ERRORS)
+async def progress(request: Request, body: Progress) -> Response:
+    """Pass on what running programs print, of the jobs that somebody reads."""
+    broker = broker_of(request)
+    session = broker.book.check(body.node_id, body.session)
+    unwanted = broker.live.take(
+        session.node_id,
+        (Chunk(c.job_id, c.fence, c.stream, c.offset, b64decode(c.data_base64)) for c in body.chunks),
+    )
+    return Json({"status": "ok", "stop": [ref_json(ref) for ref in unwanted]})
 
 
 @router.post("/complete", response_model=CompleteAnswer, responses=ERRORS)

@@ -69,6 +69,8 @@ def result_json(result: Result) -> dict[str, Any]:
         "signal": None,
         "output_bytes": None,
         "error_bytes": None,
+        "output_cut_at": None,
+        "error_cut_at": None,
         "message": None,
     }
     if result.details:

@@ -13,6 +13,7 @@ from broker.service.finish import Finishing
 from broker.service.keys import Keys
 from broker.service.links import Graces, Links
 from broker.service.logins import Logins
+from broker.service.live.book import LiveBook
 from broker.service.matching import ClaimQueue
 from broker.service.nodes import Nodes
 from broker.service.overview import Overview
@@ -44,6 +45,7 @@ class Broker:
     nodes: Nodes
     queries: Queries
     links: Links
+    live: LiveBook
     reaper: Reaper
     overview: Overview
     events: EventHub
@@ -103,6 +105,12 @@ class Broker:
         self.quotas = Quotas(self.keys, self.fair, clock, settings)
         graces = Graces(settings.link_grace, settings.link_trouble_grace)
         self.links = Links(book, clock, graces, lambda session: self.reaper.lost(session))
+        self.live = LiveBook(
+            self.links,
+            readers=settings.max_live_readers,
+            stream_bytes=settings.live_stream_bytes,
+            total_bytes=settings.live_total_bytes,
+        )
         self.reaper = Reaper(store, book, queue, self.links, clock, settings)
         self.claims = Claims(store, book, queue, clock, settings)
         self.submits = Submits(store, book, queue, self.fair, clock, settings, self.quotas)
@@ -122,6 +130,7 @@ class Broker:
         self.waits.close()
         self.links.stop()
         self.events.close()
+        self.live.close()
 
     async def stop(self) -> None:
         """Save what is only in memory and close the store."""
@@ -155,6 +164,7 @@ class Broker:
             if changes.steps:
                 self.tally.take(changes.steps, self.clock.now())
                 self.events.take(changes.steps)
+                self.live.stepped(changes.steps)
         if not self.store.totals()[JobStatus.PENDING]:
             self.fair.idle()
 

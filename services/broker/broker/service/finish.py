@@ -17,6 +17,9 @@ from broker.wire.nodes import Completed, NodeCall, Release, Start
 __all__ = ["Finishing", "judge"]
 
 
+_DETAILS = {"limit", "usage", "signal", "output_bytes", "error_bytes", "output_cut_at", "error_cut_at", "message"}
+
+
 class Finishing:
     """The ends of attempts and jobs."""
 
@@ -77,9 +80,7 @@ def judge(said: Completed) -> Completion:
         outcome = AttemptOutcome.COMPLETED
     else:
         outcome, failure = AttemptOutcome.FAILED, Failure.EXIT
-    details = said.model_dump(
-        include={"limit", "usage", "signal", "output_bytes", "error_bytes", "message"}, exclude_none=True
-    )
+    details = said.model_dump(include=_DETAILS, exclude_none=True)
     usage = said.usage
     # SHA-256 of what was printed, so that attempts can be compared when the output is gone.
     output, error = said.output.encode(), said.error.encode()

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from broker.wire.fields import Interpreter, Labels, SafeInt
+from broker.wire.fields import Base64, Interpreter, Labels, SafeInt
 
 __all__ = [
     "Beat",
@@ -14,12 +14,16 @@ __all__ = [
     "CompleteBatch",
     "HeldRef",
     "Link",
+    "Progress",
     "Register",
     "Release",
     "Start",
 ]
 
 _LENIENT = ConfigDict(extra="ignore", allow_inf_nan=False)
+
+MAX_CHUNK_CHARS = 2 * 1024 * 1024
+"""Of one chunk's base64: half as much again as the 1 MiB that a node sends at most in one call."""
 
 Id = Annotated[str, Field(min_length=1, max_length=200)]
 Token = Annotated[str, Field(min_length=1, max_length=500)]
@@ -116,6 +120,20 @@ class Release(NodeCall):
     reason: str | None = Field(None, max_length=1000)
 
 
+class ProgressChunk(HeldRef):
+    """Bytes of a running attempt's output; `offset` counts the stream's true bytes."""
+
+    stream: Literal["stdout", "stderr"]
+    offset: int = Field(ge=0, le=2**53)
+    data_base64: Base64 = Field("", max_length=MAX_CHUNK_CHARS)
+
+
+class Progress(NodeCall):
+    """What running programs have printed."""
+
+    chunks: list[ProgressChunk] = Field(max_length=1000)
+
+
 class Limit(BaseModel):
     """The limit that ended a program."""
 
@@ -155,6 +173,9 @@ class Completed(BaseModel):
     signal: SafeInt | None = None
     output_bytes: SafeInt | None = None
     error_bytes: SafeInt | None = None
+    output_cut_at: SafeInt | None = None
+    """Where the sandbox cut standard output, in bytes: so long is the head that was kept."""
+    error_cut_at: SafeInt | None = None
     message: str | None = Field(None, max_length=10_000)
 
 
