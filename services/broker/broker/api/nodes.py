@@ -32,8 +32,8 @@ from broker.clock import iso
 from broker.errors import StaleLeaseError, UnknownJobError
 from broker.service.links import Link as OpenLink
 from broker.service.links import Links
-from broker.service.sessions import NodeSession
 from broker.service.live.book import Chunk
+from broker.service.sessions import NodeSession
 from broker.wire.nodes import Beat, Claim, Complete, CompleteBatch, Link, Progress, Register, Release, Start
 
 __all__ = ["router"]

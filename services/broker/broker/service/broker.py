@@ -12,8 +12,8 @@ from broker.service.events import EventHub
 from broker.service.finish import Finishing
 from broker.service.keys import Keys
 from broker.service.links import Graces, Links
-from broker.service.logins import Logins
 from broker.service.live.book import LiveBook
+from broker.service.logins import Logins
 from broker.service.matching import ClaimQueue
 from broker.service.nodes import Nodes
 from broker.service.overview import Overview

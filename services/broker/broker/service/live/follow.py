@@ -37,7 +37,7 @@ class Cursor:
 
     def moved(self, stream: str, offset: int) -> "Cursor":
         """The same place with one stream read up to `offset`."""
-        return replace(self, **{stream: offset})
+        return replace(self, stdout=offset) if stream == "stdout" else replace(self, stderr=offset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,4 +223,3 @@ def _joined(sources: list[Source], piece: Piece) -> bytes:
             break
         data += more.data
     return data
-
