@@ -7,14 +7,14 @@ from pydantic import BaseModel
 
 from api.keyed import keyed
 from api.rig import Api, Started
-from broker.api import answers, health, job_input, jobs, keys, nodes, overview, session, usage
+from broker.api import answers, health, job_input, jobs, keys, logs, nodes, overview, session, usage
 from broker.api.lean import LeanRoute
 
 pytestmark = pytest.mark.anyio
 
 ROUTES = [
     route
-    for module in (jobs, job_input, nodes, overview, keys, session, usage, health)
+    for module in (jobs, job_input, logs, nodes, overview, keys, session, usage, health)
     for route in module.router.routes
     if isinstance(route, LeanRoute)
 ]
@@ -72,6 +72,9 @@ async def test_answers_have_their_declared_form(api: Api) -> None:
     await check("POST", "/start", {**who, "jobs": [ref, {"job_id": "nobody", "fence": 1}]})
     await check("POST", "/heartbeat", {**who, "held": [ref, {"job_id": "nobody", "fence": 1}], "claims_done": 0})
     await check("GET", f"/status/{job_id}", form="/status/{job_id}")
+    chunk = {**ref, "stream": "stdout", "offset": 0, "data_base64": "eA=="}
+    await check("POST", "/progress", {**who, "chunks": [chunk]})
+    await check("GET", f"/logs/{job_id}", form="/logs/{job_id}")
     usage = {"wall_seconds": 1.0, "cpu_seconds": 0.5, "memory_peak_bytes": 100}
     await check("POST", "/complete", {**who, **ref, "output": "o", "error": "e", "exit_code": 3, "usage": usage})
     await check("POST", "/complete/batch", {**who, "completions": [{**ref, "exit_code": 0}]})
