@@ -12,6 +12,7 @@ import httpx
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.typing import Origin
 
 from support.broker_process import BrokerProcess
 
@@ -230,6 +231,9 @@ async def test_websockets_that_are_refused(rig: Rig) -> None:
             await connect(url + path)
         assert refused.value.response.status_code == 403
     job_id, _ = await rig.running_job()
+    with pytest.raises(InvalidStatus) as refused:
+        await connect(f"{url}/stream/{job_id}", origin=Origin("http://evil.example"))
+    assert refused.value.response.status_code == 403
     async with connect(f"{url}/stream/{job_id}") as socket:
         with contextlib.suppress(ConnectionClosed):
             await socket.send("x" * (1 << 20))

@@ -116,6 +116,11 @@ class FrontDoor:
             await receive()
             await send({"type": "websocket.close", "code": 1008})
             return
+        try:
+            self._origins.check(scope)
+        except (HttpError, BrokerError) as error:
+            await error_response(error)(scope, receive, send)
+            return
         endpoint: ASGIApp = partial(serve_stream, self._broker, job_id)
         if self._addresses is not None and (refused := self._addresses.refuse(scope)) is not None:
             endpoint = refused
