@@ -10,10 +10,10 @@ import asyncio
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 from support.broker_process import BrokerProcess
+from support.http_connection import Connection, json_request
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 SETTINGS = {"BROKER_LOG_LEVEL": "warning"}
@@ -27,17 +27,38 @@ main()
 """The broker, but `?wait=` is over soon: nobody takes these jobs, and a documented wait lasts up to a minute."""
 
 
-def broker(directory: Path, **settings: str) -> BrokerProcess:
-    """The broker that is fuzzed."""
-    return BrokerProcess(directory, SETTINGS | settings, command=(sys.executable, "-c", SHORT_WAITS))
+ADMIN_KEY = "an-admin-key-for-fuzzing-that-opens-nothing-else"
 
 
-async def fuzz(process: BrokerProcess, *options: str, seconds: float, headers: Sequence[str] = ()) -> str:
+def broker(directory: Path, *, keys: bool = False) -> BrokerProcess:
+    """The broker that is fuzzed; with keys, ADMIN_KEY is an admin's."""
+    settings = SETTINGS
+    if keys:
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "admin_key").write_text(ADMIN_KEY)
+        settings = SETTINGS | {"BROKER_AUTH": "required", "BROKER_ADMIN_KEY_FILE": str(directory / "admin_key")}
+    return BrokerProcess(directory, settings, command=(sys.executable, "-c", SHORT_WAITS))
+
+
+async def new_key(process: BrokerProcess, role: str) -> str:
+    """A fresh key of a role."""
+    connection = await Connection.open(process.port)
+    try:
+        body = {"name": f"fuzz {role}", "role": role}
+        answer = await connection.send(json_request("POST", "/keys", body, f"authorization: Bearer {ADMIN_KEY}\r\n"))
+    finally:
+        connection.abort()
+    assert answer.status == 200, answer
+    key: str = answer.json()["key"]
+    return key
+
+
+async def fuzz(process: BrokerProcess, *options: str, seconds: float, key: str | None = None) -> str:
     """Run schemathesis on the broker; its report, empty when nothing is wrong. AssertionError when it takes longer."""
     command = [str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(CONFIG), "run"]
     command += [f"http://127.0.0.1:{process.port}/openapi.json", "--no-shrink", *options]
-    for header in headers:
-        command += ["--header", header]
+    if key is not None:
+        command += ["--header", f"Authorization: Bearer {key}"]
     environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     run = await asyncio.create_subprocess_exec(
         *command,

@@ -45,7 +45,7 @@ class Origins:
         if origin is not None and scope.get("method", "WEBSOCKET") not in READS:
             _, _, place = origin.partition(b"://")
             if place.lower() != (host or b"").lower():
-                raise CrossSiteError
+                raise CrossSiteError("A web page of another origin may not call the broker.")
 
     def _look(self, host: bytes) -> None:
         text = host.decode("latin-1").lower()

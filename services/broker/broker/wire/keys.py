@@ -9,7 +9,7 @@ from broker.domain.principal import Role
 
 __all__ = ["CreateKey", "KeyLimits", "LogIn", "RotateKey"]
 
-_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+_STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 KeyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._@/-]{0,99}$")]
 """Letters, digits, blanks and . _ @ / -, so that no log line, terminal or spreadsheet takes it for something else."""
