@@ -239,6 +239,22 @@ async def test_too_many_connections_get_a_503_at_once(tmp_path: Path) -> None:
             assert (await raw.heard()).status == 200
 
 
+async def test_a_websocket_counts_until_it_ends(tmp_path: Path) -> None:
+    upgrade = (
+        b"GET /stream/x HTTP/1.1\r\nhost: b\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+        b"sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    async with BrokerProcess(tmp_path, {"BROKER_MAX_CONNECTIONS": "5"}) as process:
+        for _ in range(12):
+            async with dialled(process) as raw:
+                await raw.send(upgrade)
+                assert (await raw.heard()).status in (101, 403, 404), "there is no such job"
+            await eventually(lambda: connections(process) == 0)
+        async with dialled(process) as raw:
+            await raw.send(GET + b"\r\n")
+            assert (await raw.heard()).status == 200
+
+
 async def test_a_client_that_does_not_read_is_cut_off(tmp_path: Path) -> None:
     async with BrokerProcess(tmp_path, {"BROKER_READ_TIMEOUT": "1"}) as process:
         body = {"endpoint": "x", "capabilities": {"interpreters": ["python3"]}}

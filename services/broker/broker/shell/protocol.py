@@ -108,8 +108,7 @@ class _Protocol(HttpToolsProtocol):
         self._stop_waiting()
         if self._lingering is not None:
             self._lingering.cancel()
-        if self._key is not None:
-            self.shell.doors.leave(self._key)
+        self._leave()
         super().connection_lost(exc)
         cast(GatheringTransport, self.transport).forget()
 
@@ -138,6 +137,23 @@ class _Protocol(HttpToolsProtocol):
             self._refuse_request(cause.refusal if isinstance(cause, _RefusedError) else NO_HTTP)
         if self._patience is None and not self._deaf and (self.cycle is None or self.cycle.response_complete):
             self._be_patient()
+
+    def handle_websocket_upgrade(self) -> None:
+        """The connection becomes a WebSocket's: it counts until that ends."""
+        super().handle_websocket_upgrade()
+        successor = self.transport.get_protocol()
+        lost = successor.connection_lost
+
+        def connection_lost(exc: Exception | None) -> None:
+            self._leave()
+            lost(exc)
+
+        successor.connection_lost = connection_lost  # type: ignore[method-assign]
+
+    def _leave(self) -> None:
+        if self._key is not None:
+            self.shell.doors.leave(self._key)
+            self._key = None
 
     # ---- the parser's callbacks
 

@@ -9,11 +9,11 @@ from broker.domain.principal import Role
 
 __all__ = ["CreateKey", "KeyLimits", "LogIn", "RotateKey"]
 
-_STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 KeyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._@/-]{0,99}$")]
 """Letters, digits, blanks and . _ @ / -, so that no log line, terminal or spreadsheet takes it for something else."""
-Most = Annotated[int, Field(ge=0, le=2**53)]
+Most = Annotated[int, Field(strict=True, ge=0, le=2**53)]
 
 
 class KeyLimits(BaseModel):
@@ -39,7 +39,9 @@ class CreateKey(BaseModel):
 
     name: KeyName
     role: Role = Role.CLIENT
-    expires_in: float | None = Field(None, gt=0, le=10 * 366 * 86400, description="Seconds; null for never.")
+    expires_in: float | None = Field(
+        None, strict=True, gt=0, le=10 * 366 * 86400, description="Seconds; null for never."
+    )
     limits: KeyLimits = Field(default_factory=KeyLimits)
 
 
@@ -48,7 +50,9 @@ class RotateKey(BaseModel):
 
     model_config = _STRICT
 
-    grace_seconds: float = Field(3600, ge=0, le=30 * 86400, description="How long the present secret stays good.")
+    grace_seconds: float = Field(
+        3600, strict=True, ge=0, le=30 * 86400, description="How long the present secret stays good."
+    )
 
 
 class LogIn(BaseModel):
