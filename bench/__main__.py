@@ -18,6 +18,7 @@ from bench.figures import Figure, markdown, plain
 from bench.sandbox import measure_sandbox
 from bench.scale import measure_aside, measure_million
 from bench.shapes import measure_shapes
+from bench.shell import measure_shell
 from bench.throughput import measure_throughput
 
 REPORT = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
@@ -26,6 +27,7 @@ PARTS: dict[str, Callable[[Path, int], Awaitable[list[Figure]]]] = {
     "aside": measure_aside,
     "million": measure_million,
     "shapes": measure_shapes,
+    "shell": measure_shell,
     "sandbox": measure_sandbox,
 }
 
