@@ -1,6 +1,6 @@
 # `make` prints what there is. Every target is one line that CI could run too.
 .DEFAULT_GOAL := help
-.PHONY: help up up-tls stop down status logs images test unit integration check fix venv lock hostile abuse bench doctor clean fuzz
+.PHONY: help up up-tls stop down status logs images test unit integration check fix venv lock hostile abuse bench doctor clean fuzz sbom scan audit
 SHELL := /bin/bash
 
 NODES ?= 3
@@ -61,6 +61,17 @@ bench: venv images ## Measure; ARGS="--help" says what
 
 doctor: ## Prove every layer of the sandbox on this host, in a node container
 	@docker compose run --rm --no-deps --entrypoint sandrun node doctor
+
+##@ Ship it
+sbom: ## What is in the images, as CycloneDX documents in build/
+	@mkdir -p build; for image in broker node caddy; do \
+	python3 deploy/sbom.py sandrun-$$image:$${SANDRUN_TAG:-latest} >build/sbom-$$image.json && echo build/sbom-$$image.json; done
+
+scan: ## Look for secrets in every layer of the images
+	@python3 deploy/image_secrets.py $(foreach image,broker node caddy,sandrun-$(image):$${SANDRUN_TAG:-latest})
+
+audit: ## Ask PyPI for known holes in the locked requirements (pip-audit, in an environment of its own)
+	@deploy/audit.sh
 
 ##@ Develop it
 venv: .venv/.complete ## Make .venv from the locked requirements

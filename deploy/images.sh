@@ -14,6 +14,11 @@ if [ "$base_image" = debian:trixie-slim ]; then
 else
     remember SANDRUN_BASE_IMAGE "$base_image"
 fi
+# What the images' labels say. The time is the commit's, so that the same commit makes the same labels.
+SANDRUN_VERSION=${SANDRUN_VERSION:-$(sed -n 's/^__version__ = "\(.*\)"/\1/p' services/broker/broker/__init__.py)}
+SANDRUN_REVISION=${SANDRUN_REVISION:-$(git rev-parse HEAD 2>/dev/null || echo unknown)}
+SANDRUN_CREATED=${SANDRUN_CREATED:-$(git log -1 --format=%cI 2>/dev/null || echo unknown)}
+export SANDRUN_VERSION SANDRUN_REVISION SANDRUN_CREATED
 log=$(mktemp)
 say "building the images (log: $log)"
 if ! timeout 1800 docker compose --progress plain build >"$log" 2>&1; then
