@@ -1,7 +1,6 @@
 """Starts the broker as one process: settings, logging, server, signals."""
 
 import gc
-import logging
 import resource
 import signal
 import sys
@@ -11,6 +10,7 @@ import uvicorn
 from broker.api.app import make_app
 from broker.clock import SteadyClock
 from broker.errors import StartError
+from broker.logs import set_up
 from broker.server import Server
 from broker.service.broker import Broker
 from broker.settings import Settings, load_settings, refuse_open
@@ -20,8 +20,6 @@ from broker.shell.transport import Unread
 from broker.store.sqlite import SqliteStore
 
 __all__ = ["build", "main"]
-
-log = logging.getLogger(__name__)
 
 SWITCH_INTERVAL_SECONDS = 0.0005
 """How soon the event loop's thread gives way to the writer's; Python's 5 ms would be a whole commit's time."""
@@ -47,10 +45,7 @@ def main() -> None:
         refuse_open(settings)
     except StartError as error:
         sys.exit(_refuse(error, 2))
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    set_up(settings.log_level)
     _raise_file_limit()
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     broker = build(settings)
