@@ -4,14 +4,20 @@ BrokerError
 ├── InvalidFieldError          a value that would be refused by its meaning, not its type
 ├── NotFoundError              UnknownJobError, UnknownNodeError
 ├── GoneError                  the result was deleted after RESULT_TTL
-├── ConflictError              IdempotencyConflictError, SessionEndedError, StaleLeaseError
+├── ConflictError              IdempotencyConflictError, SessionEndedError, StaleLeaseError, MissingArtifactsError
 ├── UnauthorizedError          MissingKeyError, UnknownKeyError, ExpiredKeyError, RevokedKeyError
 ├── ForbiddenError             WrongSecretError, WrongRoleError, CrossSiteError
 ├── LimitError                 a limit of the key or the address is reached
+├── TooLargeError              ArtifactRefusedError: more bytes than a limit allows
+├── StorageFullError           the room for files is used up
 └── UnavailableError           OverloadedError, StoppingError, StoreBrokenError: try again later
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 __all__ = [
+    "ArtifactRefusedError",
     "BrokerError",
     "ConflictError",
     "CrossSiteError",
@@ -21,6 +27,7 @@ __all__ = [
     "IdempotencyConflictError",
     "InvalidFieldError",
     "LimitError",
+    "MissingArtifactsError",
     "MissingKeyError",
     "NotFoundError",
     "OverloadedError",
@@ -29,7 +36,9 @@ __all__ = [
     "StaleLeaseError",
     "StartError",
     "StoppingError",
+    "StorageFullError",
     "StoreBrokenError",
+    "TooLargeError",
     "UnauthorizedError",
     "UnavailableError",
     "UnknownJobError",
@@ -45,6 +54,8 @@ class BrokerError(Exception):
 
     reason: str | None = None
     """The word by which a program tells errors apart; None where the status code says enough."""
+    facts: Mapping[str, Any] = {}
+    """What else a program needs to know; goes into the answer beside the sentence."""
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or type(self).__doc__)
@@ -101,6 +112,16 @@ class StaleLeaseError(ConflictError):
     """The job is no longer this node's: drop the result."""
 
     reason = "stale_lease"
+
+
+class MissingArtifactsError(ConflictError):
+    """Some of these files were not sent: send what `missing` lists, then complete again."""
+
+    reason = "missing_artifacts"
+
+    def __init__(self, missing: tuple[str, ...]) -> None:
+        super().__init__()
+        self.facts = {"missing": list(missing)}
 
 
 class ForbiddenError(BrokerError):
@@ -164,6 +185,24 @@ class LimitError(BrokerError):
         super().__init__(message)
         self.limit = limit
         self.retry_after_seconds = retry_after_seconds
+
+
+class TooLargeError(BrokerError):
+    """More than this broker takes."""
+
+
+class ArtifactRefusedError(TooLargeError):
+    """The file is too large."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class StorageFullError(BrokerError):
+    """The broker's room for files is used up (BROKER_MAX_STORED_BYTES): try again later."""
+
+    reason = "storage_full"
 
 
 class UnavailableError(BrokerError):

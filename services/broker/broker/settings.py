@@ -42,6 +42,8 @@ class Settings(BaseSettings):
     database: Path = Path("data/broker.db")
     durability: Literal["full", "relaxed"] = "full"
     """`full`: an answer is sent after the disk has the change. `relaxed`: a power cut may lose the last moments."""
+    blobs: Path | None = None
+    """The folder for uploaded files and artifacts; the default is `blobs` beside the database."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     access_log: bool = False
 
@@ -92,6 +94,20 @@ class Settings(BaseSettings):
     """Addresses and networks, separated by commas, of proxies whose X-Forwarded-For names the client."""
     proxy_socket: Path | None = None
     """A Unix socket to listen on as well, for a proxy whose X-Forwarded-For names the client."""
+    max_file_bytes: int = Field(512 * MIB, ge=1)
+    """The largest file: one part of an upload, or one artifact."""
+    max_upload_bytes: int = Field(512 * MIB, ge=1)
+    """The most that one job's upload may have, all its parts together."""
+    max_artifacts_bytes: int = Field(1024 * MIB, ge=1)
+    """The most that one job's artifacts may have together."""
+    max_stored_bytes: int = Field(10 * 1024 * MIB, ge=1)
+    """The most that is kept of all files together; beyond it the oldest ended jobs' artifacts go first."""
+    min_free_bytes: int = Field(256 * MIB, ge=0)
+    """What is left free on the disk that files are kept on: the database needs room to grow."""
+    max_uploads: int = Field(32, ge=1)
+    """Uploads that may arrive at a time, from clients and nodes each; beyond it the answer is 503."""
+    upload_timeout: float = Field(900, gt=0)
+    """How long an upload may take. A pause of BROKER_BODY_TIMEOUT ends it earlier."""
     max_batch: int = Field(1000, ge=1, le=1000)
     """Jobs in one POST /submit/batch or /results/batch."""
     max_queued_writes: int = Field(10_000, ge=1)
@@ -126,6 +142,11 @@ class Settings(BaseSettings):
     """How long an Idempotency-Key is remembered."""
     stop_timeout: float = Field(10, gt=0)
     """How long a stopping broker waits for the calls that it is answering."""
+
+    @property
+    def blob_folder(self) -> Path:
+        """Where files are kept."""
+        return self.blobs or self.database.parent / "blobs"
 
     @field_validator("durability", "log_level", "auth", mode="before")
     @classmethod

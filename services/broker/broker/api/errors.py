@@ -17,6 +17,8 @@ from broker.errors import (
     InvalidFieldError,
     LimitError,
     NotFoundError,
+    StorageFullError,
+    TooLargeError,
     UnauthorizedError,
     UnavailableError,
 )
@@ -33,6 +35,8 @@ _STATUS: tuple[tuple[type[BrokerError], int], ...] = (
     (UnauthorizedError, 401),
     (ForbiddenError, 403),
     (LimitError, 429),
+    (TooLargeError, 413),
+    (StorageFullError, 507),
     (UnavailableError, 503),
 )
 MAX_DETAILS = 20
@@ -58,7 +62,7 @@ def error_response(error: Exception) -> Response:
         return Json({"error": error.message, "detail": detail}, 422)
     if isinstance(error, BrokerError):
         status = next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
-        content = {"error": error.message}
+        content: dict[str, Any] = {"error": error.message, **error.facts}
         if error.reason is not None:
             content["reason"] = error.reason
         headers = {}

@@ -28,6 +28,7 @@ from broker.store.records import (
     Ref,
     Registration,
     Result,
+    StoredFile,
     Submission,
     SubmitOutcome,
     SweepPolicy,
@@ -117,6 +118,32 @@ class Store(Protocol):
 
     async def reject_class(self, class_key: str, before: float, now: float, policy: SweepPolicy) -> int:
         """End pending jobs of a class that nobody could run."""
+        ...
+
+    # ---- files
+
+    async def artifacts(self, job_id: str) -> list[StoredFile]:
+        """What the job left, by path; a copy of an identical job has that one's."""
+        ...
+
+    async def artifact(self, job_id: str, path: str) -> StoredFile | None:
+        """One of these."""
+        ...
+
+    async def has_input(self, job_id: str, sha256: str) -> bool:
+        """Whether the job was submitted with this content."""
+        ...
+
+    async def referenced(self, names: list[str]) -> set[str]:
+        """Which of these contents some row refers to."""
+        ...
+
+    async def drop_spent_inputs(self) -> int:
+        """Drop uploads of ended jobs, some at a time; how many files."""
+        ...
+
+    async def drop_artifacts(self, wanted_bytes: int) -> int:
+        """Drop artifacts of the jobs that ended first, some at a time; how many bytes they have."""
         ...
 
     # ---- reading

@@ -62,6 +62,8 @@ class Changes:
     """(class key, rank, priority) of each job that was handed out."""
     owned: list["Owned"] = field(default_factory=list)
     """What owners have more or less of."""
+    released: set[str] = field(default_factory=set)
+    """SHA-256 of contents that a deleted row referred to; others may still do."""
     due: float | None = None
     """The earliest start time of a waiting job that this operation left."""
     due_is_earliest: bool = False

@@ -11,8 +11,8 @@ from typing import Any
 
 from broker.domain.words import AttemptOutcome, Failure, JobStatus, LostReason
 from broker.store.ops.finish import why_lost
-from broker.store.records import Attempt, HeldAttempt, Job, JobFilter, JobInput, Lost, Node, Result
-from broker.store.sql import reads
+from broker.store.records import Attempt, HeldAttempt, Job, JobFilter, JobInput, Lost, Node, Result, StoredFile
+from broker.store.sql import files, reads
 from broker.store.transaction import Row
 
 __all__ = ["Reader"]
@@ -41,8 +41,25 @@ class Reader:
         row = self._one(reads.RESULT, job_id=job_id)
         if row is None:
             return None
-        output, error, details = row[_JOB_WIDTH:]
-        return Result(_job(row[:_JOB_WIDTH]), output or "", error or "", details)
+        output, error, *rest = row[_JOB_WIDTH:]
+        return Result(_job(row[:_JOB_WIDTH]), output or "", error or "", *rest)
+
+    def artifacts(self, job_id: str) -> list[StoredFile]:
+        """See Store.artifacts."""
+        return [StoredFile(*row) for row in self._all(files.ARTIFACTS, job_id=job_id)]
+
+    def artifact(self, job_id: str, path: str) -> StoredFile | None:
+        """See Store.artifact."""
+        row = self._one(files.ONE_ARTIFACT, job_id=job_id, wanted=path)
+        return StoredFile(*row) if row else None
+
+    def has_input(self, job_id: str, sha256: str) -> bool:
+        """See Store.has_input."""
+        return self._one(files.ONE_INPUT, job_id=job_id, wanted=sha256) is not None
+
+    def referenced(self, names: list[str]) -> set[str]:
+        """See Store.referenced."""
+        return {name for (name,) in self._all(files.REFERENCED, names=json.dumps(names))}
 
     def job_input(self, job_id: str) -> JobInput | None:
         """See Store.job_input."""

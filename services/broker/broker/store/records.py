@@ -28,6 +28,7 @@ __all__ = [
     "NodeLease",
     "Registration",
     "Result",
+    "StoredFile",
     "Submission",
     "SubmitOutcome",
     "SubmittedJob",
@@ -38,6 +39,16 @@ __all__ = [
 
 Ref = tuple[str, int]
 """(job_id, fence): names one attempt for good."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file whose content is a blob. `path`: an artifact's; for an input its place among the parts."""
+
+    path: str
+    sha256: str
+    size: int
+    mime: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +78,8 @@ class NewJob:
     run_at: float | None = None
     give_up_at: float | None = None
     dedupe_key: str | None = None
+    dialect: str | None = None
+    inputs: tuple[StoredFile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,15 +182,22 @@ class Completion:
     """What the program printed, beyond what is kept too."""
     stored_bytes: int = 0
     """What the result takes."""
+    output_binary: bytes | None = None
+    error_binary: bytes | None = None
+    artifacts: tuple[StoredFile, ...] = ()
+    file_count: int = 0
+    """Artifacts, and those that were dropped."""
 
 
 @dataclass(frozen=True, slots=True)
 class CompletionOutcome:
-    """`word` is ok, duplicate, stale_lease or unknown_job."""
+    """`word` is ok, duplicate, stale_lease, unknown_job, or missing_artifacts (nothing was changed)."""
 
     job_id: str
     word: str
     status: JobStatus | None = None
+    missing: tuple[str, ...] = ()
+    """SHA-256 of what has to be sent first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +311,8 @@ class Job:
     cached: bool
     failure: Failure | None
     exit_code: int | None
+    dialect: str | None = None
+    file_count: int = 0
     owner: str | None = None
 
 
@@ -313,6 +335,8 @@ class Result:
     output: str
     error: str
     details: str | None
+    output_binary: bytes | None = None
+    error_binary: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -431,6 +455,9 @@ class SweepPolicy:
     cancel_grace: float
     limit: int = 500
     """At most so many jobs of each kind in one sweep."""
+    spared: frozenset[str] = frozenset()
+    """Cancelled jobs whose files keep arriving; they have `spared_grace` instead."""
+    spared_grace: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)

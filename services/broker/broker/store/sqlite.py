@@ -16,7 +16,7 @@ from broker.store.changes import Changes
 from broker.store.connection import FileLock, connect_reader, connect_writer
 from broker.store.migrate import migrate
 from broker.store.ops import claim as claiming
-from broker.store.ops import finish, nodes, submit, sweep
+from broker.store.ops import files, finish, nodes, submit, sweep
 from broker.store.reader import Reader
 from broker.store.records import (
     Attempt,
@@ -38,6 +38,7 @@ from broker.store.records import (
     Ref,
     Registration,
     Result,
+    StoredFile,
     Submission,
     SubmitOutcome,
     SweepPolicy,
@@ -192,6 +193,33 @@ class SqliteStore:
     async def reject_class(self, class_key: str, before: float, now: float, policy: SweepPolicy) -> int:
         """End pending jobs of a class that nobody could run."""
         return await self._writer.submit(lambda tx: sweep.reject_class(tx, class_key, before, now, policy))
+
+    # ---- files
+
+    async def artifacts(self, job_id: str) -> list[StoredFile]:
+        """What the job left, read in the reader's thread: there may be thousands."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._long_reader.artifacts, job_id)
+
+    async def artifact(self, job_id: str, path: str) -> StoredFile | None:
+        """One of these."""
+        return self._reader.artifact(job_id, path)
+
+    async def has_input(self, job_id: str, sha256: str) -> bool:
+        """Whether the job was submitted with this content."""
+        return self._reader.has_input(job_id, sha256)
+
+    async def referenced(self, names: list[str]) -> set[str]:
+        """Which of these contents some row refers to."""
+        return self._reader.referenced(names)
+
+    async def drop_spent_inputs(self) -> int:
+        """Drop uploads of ended jobs."""
+        return await self._writer.submit(files.drop_spent_inputs)
+
+    async def drop_artifacts(self, wanted_bytes: int) -> int:
+        """Drop artifacts of the jobs that ended first."""
+        return await self._writer.submit(lambda tx: files.drop_artifacts(tx, wanted_bytes))
 
     # ---- reading
 

@@ -16,6 +16,7 @@ __all__ = [
     "attempts",
     "broker_state",
     "idempotency_keys",
+    "job_files",
     "job_inputs",
     "job_results",
     "job_states",
@@ -109,6 +110,10 @@ class JobState(SQLModel, table=True):
     exit_code: int | None
     completed_at: float | None
     expires_at: float | None
+    dialect: str | None
+    """`sandrun`: submitted as a sandrun client does, and answered in its words. NULL: the broker's own."""
+    file_count: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
+    """Files that its last attempt left, kept or dropped; some may have been dropped since."""
 
 
 class JobInput(SQLModel, table=True):
@@ -130,6 +135,28 @@ class JobResult(SQLModel, table=True):
     output: str
     error: str
     details: str | None
+    output_binary: bytes | None
+    """The true bytes where the text is only a reading of them: what was printed is no UTF-8."""
+    error_binary: bytes | None
+
+
+class JobFile(SQLModel, table=True):
+    """A file that a job was submitted with (`input`) or left (`artifact`). The content is the blob of that SHA-256."""
+
+    __tablename__: ClassVar[Any] = "job_files"
+    __table_args__ = (
+        Index("job_file_content", "sha256"),
+        _partial("job_file_inputs", "seq", where="kind = 'input'"),
+        {"sqlite_with_rowid": False},
+    )
+
+    seq: int = Field(primary_key=True)
+    kind: str = Field(primary_key=True)
+    path: str = Field(primary_key=True)
+    """Of an artifact; of an input its place among the parts."""
+    sha256: str
+    size: int
+    mime: str | None
 
 
 class AttemptRow(SQLModel, table=True):
@@ -258,6 +285,7 @@ metadata = SQLModel.metadata
 job_states = _table(JobState)
 job_inputs = _table(JobInput)
 job_results = _table(JobResult)
+job_files = _table(JobFile)
 attempts = _table(AttemptRow)
 nodes = _table(NodeRow)
 tombstones = _table(Tombstone)

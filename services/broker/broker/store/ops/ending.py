@@ -77,6 +77,7 @@ class Measured:
     message: str | None = None
     printed_bytes: int = 0
     stored_bytes: int = 0
+    file_count: int = 0
 
 
 _NOTHING = Measured()
@@ -191,6 +192,7 @@ def _over(
             "new_failure": failure.value if failure else None,
             "code": measured.exit_code,
             "result_bytes": 0 if job.owner is None else measured.stored_bytes,
+            "files": measured.file_count,
             "new_losses": losses,
             "new_reruns": reruns,
             "now": now,
@@ -204,12 +206,12 @@ def _over(
     if job.dedupe_key is None or job.follows is not None:
         return
     if failure is None:
-        _end_followers(tx, job, measured.exit_code, now, expires)
+        _end_followers(tx, job, measured, now, expires)
     else:
         _next_leader(tx, job.seq)
 
 
-def _end_followers(tx: Transaction, leader: Judged, exit_code: int | None, now: float, expires: float) -> None:
+def _end_followers(tx: Transaction, leader: Judged, measured: Measured, now: float, expires: float) -> None:
     """Identical jobs that waited get the leader's success."""
     for _, job_id, whose, priority, created_at, owner in tx.rows(life.FOLLOWERS, {"leader": leader.seq}):
         age = now - created_at
@@ -221,7 +223,8 @@ def _end_followers(tx: Transaction, leader: Judged, exit_code: int | None, now: 
         if owner is not None:
             tx.changes.owned.append(Owned(owner, -1))
             meter_job(tx, owner, CACHED, now)
-    tx.run(life.COPY_SUCCESS, {"leader": leader.seq, "code": exit_code, "now": now, "expires": expires})
+    end = {"code": measured.exit_code, "files": measured.file_count, "now": now, "expires": expires}
+    tx.run(life.COPY_SUCCESS, {"leader": leader.seq, **end})
 
 
 def _next_leader(tx: Transaction, leader: int) -> None:

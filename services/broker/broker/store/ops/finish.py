@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from broker.domain.words import AttemptOutcome, Failure, JobStatus, LostReason
 from broker.store.changes import Step
+from broker.store.ops import files
 from broker.store.ops.ending import Judged, Measured, end_pending, settle
 from broker.store.records import CancelOutcome, Completion, CompletionOutcome, Lost, Ref
 from broker.store.sql import life
@@ -122,6 +123,7 @@ def _take(tx: Transaction, job: Judged, completion: Completion, now: float, resu
     wall, cpu, memory = completion.usage
     measured = Measured(completion.exit_code, wall, cpu, memory, completion.digest, completion.message)
     measured = replace(measured, printed_bytes=completion.printed_bytes, stored_bytes=completion.stored_bytes)
+    measured = replace(measured, file_count=completion.file_count)
     status = settle(tx, job, completion.outcome, now, result_ttl, verdict=completion.failure, measured=measured)
     if status is not JobStatus.PENDING:
         tx.run(
@@ -131,6 +133,10 @@ def _take(tx: Transaction, job: Judged, completion: Completion, now: float, resu
                 "output": completion.output,
                 "error": completion.error,
                 "details": completion.details,
+                "output_binary": completion.output_binary,
+                "error_binary": completion.error_binary,
             },
         )
+        if completion.artifacts:
+            files.add_artifacts(tx, job.seq, completion.artifacts)
     return status

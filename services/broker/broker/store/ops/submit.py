@@ -5,6 +5,7 @@ from typing import Any
 
 from broker.domain.words import JobStatus
 from broker.store.changes import Step
+from broker.store.ops import files
 from broker.store.ops.usage import CACHED, SUBMITTED, meter_job
 from broker.store.records import NewJob, Submission, SubmitOutcome, SubmittedJob
 from broker.store.sql import life, upkeep
@@ -63,10 +64,14 @@ def _store(tx: Transaction, job: NewJob, now: float) -> SubmittedJob:
         "exit_code": None,
         "completed_at": None,
         "expires_at": None,
+        "dialect": job.dialect,
+        "file_count": 0,
     }
     cached = job.dedupe_key is not None and _join_identical(tx, job.dedupe_key, row, now)
     seq = tx.insert(life.INSERT_JOB, row)
     tx.run(life.INSERT_INPUT, {"seq": seq, "code": job.code, "spec": job.spec})
+    if job.inputs:
+        files.add_inputs(tx, seq, job.inputs)
     status = JobStatus(row["status"])
     tx.changes.stepped(Step(job.id, None, status, job.class_key, job.priority, owner=job.owner))
     if job.owner is not None:
@@ -90,11 +95,12 @@ def _join_identical(tx: Transaction, dedupe_key: str, row: dict[str, Any], now: 
     """Make the row a copy of an earlier success (True), or let it wait for an identical job that is under way."""
     success = tx.row(life.CACHED_SUCCESS, {"dedupe_key": dedupe_key, "now": now})
     if success is not None:
-        original, exit_code, expires_at = success
+        original, exit_code, expires_at, file_count = success
         row |= {
             "status": "completed",
             "result_of": original,
             "exit_code": exit_code,
+            "file_count": file_count,
             "run_at": None,
             "completed_at": now,
             # A copy never outlives the result that it points to.

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from broker.domain.words import AttemptOutcome, Failure, JobStatus
 from broker.store.changes import Owned
+from broker.store.ops import files
 from broker.store.ops.ending import Judged, end_pending, settle
 from broker.store.records import Ref, SweepPolicy, Swept
 from broker.store.sql import life, upkeep
@@ -83,10 +84,15 @@ def _take_back_overdue(tx: Transaction, now: float, policy: SweepPolicy) -> list
 
 def _end_cancelled(tx: Transaction, now: float, policy: SweepPolicy) -> int:
     """Jobs whose node was asked to cancel them and did not deliver in time."""
-    rows = tx.rows(life.JUDGE_CANCELLED, {"before": now - policy.cancel_grace, "limit": policy.limit})
-    for row in rows:
-        settle(tx, Judged.of(row), AttemptOutcome.CANCELLED, now, policy.result_ttl)
-    return len(rows)
+    asked = map(Judged.of, tx.rows(life.JUDGE_CANCELLED, {"before": now - policy.cancel_grace, "limit": policy.limit}))
+    ended = [job for job in asked if job.id not in policy.spared or _asked_before(job, now - policy.spared_grace)]
+    for job in ended:
+        settle(tx, job, AttemptOutcome.CANCELLED, now, policy.result_ttl)
+    return len(ended)
+
+
+def _asked_before(job: Judged, moment: float) -> bool:
+    return job.cancel_requested_at is not None and job.cancel_requested_at <= moment
 
 
 def _give_up(tx: Transaction, now: float, policy: SweepPolicy, hopeless: frozenset[str]) -> int:
@@ -115,4 +121,5 @@ def _delete_expired(tx: Transaction, now: float, policy: SweepPolicy) -> int:
         upkeep.DELETE_ATTEMPTS,
     ):
         tx.run(statement, {"seqs": seqs})
+    files.forget(tx, seqs)
     return len(rows)

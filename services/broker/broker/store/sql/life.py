@@ -45,6 +45,8 @@ INSERT_JOB = compiled(
                 "exit_code",
                 "completed_at",
                 "expires_at",
+                "dialect",
+                "file_count",
             )
         }
         | {"attempt": 0, "losses": 0, "reruns": 0, "fence": 0}
@@ -54,7 +56,7 @@ INSERT_INPUT = compiled(insert(job_inputs).values(seq=p("seq"), code=p("code"), 
 
 CACHED_SUCCESS = compiled(
     # The newest success of an identical job that is not itself a copy.
-    select(j.seq, j.exit_code, j.expires_at)
+    select(j.seq, j.exit_code, j.expires_at, j.file_count)
     .where(
         j.dedupe_key == p("dedupe_key"),
         j.dedupe_key.is_not(None),
@@ -193,6 +195,7 @@ END_HELD = compiled(
         status=p("new_status"),
         failure=p("new_failure"),
         exit_code=p("code"),
+        file_count=p("files"),
         losses=p("new_losses"),
         reruns=p("new_reruns"),
         completed_at=p("now"),
@@ -245,7 +248,14 @@ CLOSE_ATTEMPT = compiled(
 )
 ATTEMPT_ENDED = compiled(select(a.outcome).where(a.seq == p("seq"), a.fence == p("fence"), a.node_id == p("node_id")))
 INSERT_RESULT = compiled(
-    insert(job_results).values(seq=p("seq"), output=p("output"), error=p("error"), details=p("details"))
+    insert(job_results).values(
+        seq=p("seq"),
+        output=p("output"),
+        error=p("error"),
+        details=p("details"),
+        output_binary=p("output_binary"),
+        error_binary=p("error_binary"),
+    )
 )
 COUNT_FOR_NODE = compiled(
     update(nodes)
@@ -269,6 +279,7 @@ COPY_SUCCESS = compiled(
     .values(
         status=word("completed"),
         exit_code=p("code"),
+        file_count=p("files"),
         completed_at=p("now"),
         expires_at=p("expires"),
         result_of=p("leader"),

@@ -34,11 +34,16 @@ JOB_COLUMNS = (
     j.result_of,
     j.failure,
     j.exit_code,
+    j.dialect,
+    j.file_count,
     j.seq,
 )
 JOB = compiled(select(*JOB_COLUMNS).where(j.id == p("job_id")))
 RESULT = compiled(
-    select(*JOB_COLUMNS, job_results.c.output, job_results.c.error, job_results.c.details)
+    select(
+        *JOB_COLUMNS,
+        *(job_results.c[name] for name in ("output", "error", "details", "output_binary", "error_binary")),
+    )
     .select_from(job_states.outerjoin(job_results, job_results.c.seq == func.coalesce(j.result_of, j.seq)))
     .where(j.id == p("job_id"))
 )
