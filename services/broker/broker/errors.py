@@ -69,9 +69,10 @@ class BrokerError(Exception):
 class InvalidFieldError(BrokerError):
     """A field has a value that cannot be used."""
 
-    def __init__(self, field: str, message: str) -> None:
+    def __init__(self, field: str, message: str, reason: str | None = None) -> None:
         super().__init__(message)
         self.field = field
+        self.reason = reason
 
 
 class NotFoundError(BrokerError):

@@ -1,7 +1,6 @@
 """Following a job's output: each byte once, in order, whatever is sent, resent, cut, or read late."""
 
 import asyncio
-import base64
 import json
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -66,9 +65,8 @@ class Story:
             head = keep // 2
             kept = output[:head] + output[len(output) - (keep - head) :]
             details["output_cut_at"] = head
-        details["output_base64"] = base64.b64encode(kept).decode()
         ended = job(JobStatus.FAILED, fence=fence, failure=Failure.EXIT)
-        self.result_now = Result(ended, kept.decode("utf-8", "replace"), "", json.dumps(details))
+        self.result_now = Result(ended, kept.decode("utf-8", "replace"), "", json.dumps(details), kept)
         self.goes(JobStatus.FAILED, fence=fence)
 
 

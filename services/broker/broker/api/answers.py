@@ -14,6 +14,7 @@ __all__ = [
     "CompleteAnswer",
     "CompleteBatchAnswer",
     "DrainAnswer",
+    "EnvironmentsAnswer",
     "ErrorAnswer",
     "HealthAnswer",
     "JobAnswer",
@@ -23,9 +24,11 @@ __all__ = [
     "KeyAnswer",
     "KeysAnswer",
     "LogsAnswer",
+    "MissingAnswer",
     "NewKeyAnswer",
     "NodesAnswer",
     "NotEndedAnswer",
+    "OutputsAnswer",
     "OverviewAnswer",
     "ProgressAnswer",
     "ReadyAnswer",
@@ -35,6 +38,8 @@ __all__ = [
     "ResultsAnswer",
     "RevokedKeyAnswer",
     "StartAnswer",
+    "StatsAnswer",
+    "StatusOkAnswer",
     "SubmitAnswer",
     "SubmitBatchAnswer",
     "UsageAnswer",
@@ -77,6 +82,8 @@ def errors(*codes: int) -> dict[int | str, dict[str, Any]]:
         408: "The body did not arrive in time",
         409: "Conflict: session_ended, stale_lease, or an Idempotency-Key used before",
         410: "Deleted after RESULT_TTL",
+        411: "Content-Length is missing",
+        507: "The room for files is used up",
         413: "The body is too large",
         415: "The body is not declared as JSON",
         422: "A field is wrong",
@@ -170,6 +177,24 @@ class JobInputAnswer(BaseModel):
     max_retries: int
 
 
+class ArtifactAnswer(Answer):
+    """A file that a job left."""
+
+    path: str
+    size: int
+    sha256: str
+    mime: str
+    download_url: str
+
+
+class DroppedArtifactAnswer(Answer):
+    """A file that a job left and that is not kept."""
+
+    path: str
+    size: int | None = None
+    reason: str
+
+
 class ResultAnswer(Answer):
     """How a job ended."""
 
@@ -190,6 +215,11 @@ class ResultAnswer(Answer):
     error_bytes: int | None
     output_cut_at: int | None
     error_cut_at: int | None
+    output_base64: str | None = None
+    error_base64: str | None = None
+    artifacts: list[ArtifactAnswer]
+    artifacts_dropped: list[DroppedArtifactAnswer]
+    execution: dict[str, str] | None = None
     message: str | None
 
 
@@ -309,6 +339,14 @@ class BeatAnswer(Answer):
     follow: list[FollowRef]
 
 
+class Upload(Answer):
+    """A part of a multipart submit, to be fetched from /inputs."""
+
+    name: str
+    sha256: str
+    size: int
+
+
 class ClaimedJob(Answer):
     """An attempt to run."""
 
@@ -324,6 +362,9 @@ class ClaimedJob(Answer):
     timeout: float
     memory_mb: int | None
     cpu_seconds: float | None
+    environment: str | None
+    uploads: list[Upload]
+    limits: dict[str, int]
     attempt: int
     fence: int
 
@@ -357,11 +398,59 @@ class CompleteAnswer(Answer):
     duplicate: bool | None = None
 
 
-class CompletedJob(Answer):
-    """What became of one completion: ok, duplicate, stale_lease or unknown_job."""
+class StatusOkAnswer(Answer):
+    """Done."""
+
+    status: str
+
+
+class MissingAnswer(Answer):
+    """What still has to be sent."""
+
+    missing: list[str]
+
+
+class OutputFile(Answer):
+    """A file that a job left, in sandrun's words."""
+
+    name: str
+    size: int
+    size_formatted: str
+    type: str
+    mime_type: str
+    sha256: str
+    download_url: str
+
+
+class OutputsAnswer(Answer):
+    """The files that a job left."""
 
     job_id: str
     status: str
+    total_files: int
+    files: list[OutputFile]
+
+
+class StatsAnswer(Answer):
+    """sandrun's quota and queue."""
+
+    your_quota: dict[str, Any]
+    system: dict[str, int]
+
+
+class EnvironmentsAnswer(Answer):
+    """sandrun's templates."""
+
+    templates: list[str]
+    stats: dict[str, int | float]
+
+
+class CompletedJob(Answer):
+    """What became of one completion: ok, duplicate, stale_lease, unknown_job or missing_artifacts."""
+
+    job_id: str
+    status: str
+    missing: list[str] | None = None
 
 
 class CompleteBatchAnswer(Answer):

@@ -11,7 +11,22 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from broker import __version__
-from broker.api import dashboard, health, job_input, jobs, keys, logs, nodes, overview, reference, session, usage
+from broker.api import (
+    dashboard,
+    files,
+    health,
+    info,
+    job_input,
+    jobs,
+    keys,
+    logs,
+    nodes,
+    overview,
+    reference,
+    session,
+    transfers,
+    usage,
+)
 from broker.api.access import RULES, WEBSOCKET, Rule, rule_for
 from broker.api.admin_socket import AdminSocket
 from broker.api.errors import HttpError, error_response
@@ -39,7 +54,22 @@ def make_app(broker: Broker) -> "FrontDoor":
         redoc_url=None,
     )
     app.state.broker = broker
-    modules = (jobs, job_input, logs, nodes, overview, keys, session, usage, health, dashboard, reference)
+    modules = (
+        jobs,
+        job_input,
+        logs,
+        files,
+        nodes,
+        transfers,
+        info,
+        overview,
+        keys,
+        session,
+        usage,
+        health,
+        dashboard,
+        reference,
+    )
     routes = [route for module in modules for route in module.router.routes]
     for module in modules:
         app.include_router(module.router)
@@ -61,6 +91,7 @@ class FrontDoor:
         self._origins = Origins(settings.allowed_hosts, any_name=settings.auth == "required" or settings.allow_open)
         self._fixed: dict[tuple[str, str], ASGIApp] = {}
         self._with_id: dict[tuple[str, str, str], tuple[ASGIApp, str]] = {}
+        self._with_rest: dict[tuple[str, str], tuple[ASGIApp, str, str]] = {}
         self._rules: dict[ASGIApp, tuple[Rule, bool]] = {}
         """Endpoint -> its rule, and whether its calls may last."""
         self._methods = sorted({method for route in routes for method in route.methods or ()})
@@ -71,6 +102,8 @@ class FrontDoor:
                 first, parameter, last = _parts(route.path)
                 if parameter is None:
                     self._fixed[method, route.path] = route.app
+                elif last.startswith("{"):
+                    self._with_rest[method, first] = (route.app, parameter, last[1:-1].removesuffix(":path"))
                 else:
                     self._with_id[method, first, last] = (route.app, parameter)
 
@@ -146,22 +179,32 @@ class FrontDoor:
         await send({"type": "lifespan.shutdown.complete"})
 
     def _allowed(self, path: str) -> list[str]:
-        """The methods of a path. A fixed one (/results/batch) is not also an id (/results/{job_id})."""
+        """The methods of a path. A fixed one (/results/batch) is not also an id (/results/{job_id}), and one that is
+        named to its end is not also a rest."""
+        first, _, rest = path[1:].partition("/")
+        last = rest.partition("/")[2]
         fixed = [method for method in self._methods if (method, path) in self._fixed]
-        return fixed or [method for method in self._methods if self._find({}, method, path)]
+        named = [method for method in self._methods if last and (method, first, last) in self._with_id]
+        return fixed or named or [method for method in self._methods if self._find({}, method, path)]
 
     def _find(self, scope: MutableMapping[str, Any], method: str, path: str) -> ASGIApp | None:
-        """The endpoint of a fixed path, or of the form /first/{id} or /first/{id}/last."""
+        """The endpoint of a fixed path, or of the form /first/{id}, /first/{id}/last or /first/{id}/{rest}."""
         endpoint = self._fixed.get((method, path))
         if endpoint is not None:
             return endpoint
         first, _, rest = path[1:].partition("/")
         value, _, last = rest.partition("/")
         found = self._with_id.get((method, first, last))
-        if found is None or not value:
+        if not value:
             return None
-        scope["path_params"] = {found[1]: value}
-        return found[0]
+        if found is not None:
+            scope["path_params"] = {found[1]: value}
+            return found[0]
+        wide = self._with_rest.get((method, first)) if last else None
+        if wide is None:
+            return None
+        scope["path_params"] = {wide[1]: value, wide[2]: last}
+        return wide[0]
 
 
 def _parts(path: str) -> tuple[str, str | None, str]:

@@ -59,10 +59,11 @@ def error_response(error: Exception) -> Response:
         return Json({"error": error.message}, error.status, {"Connection": "close"} if error.close else None)
     if isinstance(error, InvalidFieldError):
         detail = [{"loc": ["body", *error.field.split(".")], "msg": error.message, "type": "value_error"}]
-        return Json({"error": error.message, "detail": detail}, 422)
+        content: dict[str, Any] = {"error": error.message, "detail": detail}
+        return Json(content | ({"reason": error.reason} if error.reason else {}), 422)
     if isinstance(error, BrokerError):
         status = next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
-        content: dict[str, Any] = {"error": error.message, **error.facts}
+        content = {"error": error.message, **error.facts}
         if error.reason is not None:
             content["reason"] = error.reason
         headers = {}

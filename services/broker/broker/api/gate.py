@@ -24,7 +24,7 @@ LONG_LIVED = frozenset(
         ("GET", "/events"),
         ("GET", "/logs/{job_id}"),
         ("GET", "/download/{job_id}"),
-        ("GET", "/download/{job_id}/{path:path}"),
+        ("GET", "/download/{job_id}/{path}"),
         (WEBSOCKET, "/stream/{job_id}"),
     }
 )

@@ -1,5 +1,6 @@
 """What clients call."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -21,11 +22,16 @@ from broker.api.answers import (
     errors,
 )
 from broker.api.errors import HttpError
-from broker.api.lean import LeanRoute
+from broker.api.files import artifact_json
+from broker.api.lean import LeanRoute, takes_multipart
+from broker.api.multipart import read_upload
 from broker.api.render import Json, attempt_json, job_json, result_json
+from broker.api.sandrun_words import WORDS, status_json
 from broker.api.state import broker_of
 from broker.domain.words import Failure, JobStatus
-from broker.store.records import JobFilter, Result
+from broker.service.submit import SANDRUN
+from broker.service.uploads import make_job
+from broker.store.records import JobFilter, Result, StoredFile, SubmitOutcome
 from broker.wire.jobs import JobIds, SubmitBatch, SubmitJob
 
 __all__ = ["router"]
@@ -36,26 +42,72 @@ MAX_WAIT_SECONDS = 60
 MAX_KEY_CHARS = 200
 NOT_ENDED = "Job not completed"
 
+UPLOAD_SCHEMA = {
+    "type": "object",
+    "required": ["files"],
+    "properties": {
+        "files": {"type": "array", "items": {"type": "string", "format": "binary"}},
+        "manifest": {"type": "string", "description": "JSON; without it a job.json among the files."},
+    },
+}
+"""What sandrun takes: archives (.tar.gz, .tgz, .tar, .zip) are unpacked, other files stored under their names."""
+
 Wait = Annotated[float, Query(ge=0, le=MAX_WAIT_SECONDS, description="Seconds to wait for the job's end.")]
 
 ENDED = (JobStatus.COMPLETED, JobStatus.FAILED)
 
 
-@router.post("/submit", response_model=SubmitAnswer, responses=errors(400, 408, 409, 413, 415, 422, 503))
+async def submit_upload(request: Request, wait: float = 0) -> Response:
+    """POST /submit as sandrun's clients send it: `files` and `manifest` as multipart/form-data."""
+    broker = broker_of(request)
+    key = _idempotency_key(request)
+    upload = await read_upload(request)
+    try:
+        job = await make_job(broker.files, upload.parts, upload.manifest)
+        stored = [StoredFile(part.name, part.blob.sha256, part.blob.size) for part in upload.parts]
+        outcome = await broker.submits.submit((job,), key, principal_of(request).id, stored)
+    finally:
+        upload.release()
+    return await _submitted(request, outcome, wait, words=WORDS)
+
+
+@router.post(
+    "/submit",
+    response_model=SubmitAnswer,
+    responses=errors(400, 408, 409, 413, 415, 422, 503, 507),
+    openapi_extra={"requestBody": {"content": {"multipart/form-data": {"schema": UPLOAD_SCHEMA}}}},
+)
+@takes_multipart(submit_upload)
 async def submit(request: Request, body: SubmitJob, wait: Wait = 0) -> Response:
     """Take a job. The answer comes when it is stored for good; with `wait`, when it has ended or the time is up."""
-    broker = broker_of(request)
-    outcome = await broker.submits.submit((body,), _idempotency_key(request), principal_of(request).id)
+    outcome = await broker_of(request).submits.submit((body,), _idempotency_key(request), principal_of(request).id)
+    return await _submitted(request, outcome, wait)
+
+
+async def _submitted(
+    request: Request, outcome: SubmitOutcome, wait: float, words: Mapping[JobStatus, str] | None = None
+) -> Response:
     job = outcome.jobs[0]
-    content: dict[str, Any] = {"job_id": job.id, "status": job.status.value}
+    content: dict[str, Any] = {"job_id": job.id, "status": words[job.status] if words else job.status.value}
     if job.cached:
         content["cached"] = True
     if outcome.replayed:
         content["replayed"] = True
     if wait > 0:
-        result = await broker.queries.result(job.id, wait)
-        content |= result_json(result) if result.job.status in ENDED else {"status": result.job.status.value}
+        result = await broker_of(request).queries.result(job.id, wait)
+        status = result.job.status
+        if status in ENDED:
+            content |= await _full_result(request, result)
+        content["status"] = words[status] if words else status.value
     return Json(content)
+
+
+async def _full_result(request: Request, result: Result) -> dict[str, Any]:
+    """With the files that the job left; they are only asked for when it left any."""
+    if not result.job.file_count:
+        return result_json(result)
+    artifacts = await broker_of(request).files.artifacts(result.job.id)
+    return result_json(result, [artifact_json(result.job.id, file) for file in artifacts])
 
 
 @router.post("/submit/batch", response_model=SubmitBatchAnswer, responses=errors(400, 408, 409, 413, 415, 422, 503))
@@ -69,8 +121,13 @@ async def submit_batch(request: Request, body: SubmitBatch) -> Response:
 @router.get("/status/{job_id}", response_model=JobAnswer, responses=errors(404, 410, 422, 503))
 async def status(request: Request, job_id: str, wait: Wait = 0) -> Response:
     """Where a job is in its life, and what it waits for."""
-    queries = broker_of(request).queries
+    broker = broker_of(request)
+    queries = broker.queries
     job = await queries.job(job_id, wait)
+    if job.dialect == SANDRUN:
+        result = await queries.result(job_id)
+        files = await broker.files.artifacts(job_id) if job.file_count else ()
+        return Json(status_json(result, files, queries.waiting_for(job)))
     return Json(job_json(job, queries.waiting_for(job)))
 
 
@@ -84,7 +141,7 @@ async def results(request: Request, job_id: str, wait: Wait = 0) -> Response:
     result = await broker_of(request).queries.result(job_id, wait)
     if result.job.status not in ENDED:
         return Json({"error": NOT_ENDED, "status": result.job.status.value}, 202)
-    return Json(result_json(result))
+    return Json(await _full_result(request, result))
 
 
 @router.post("/results/batch", response_model=ResultsAnswer, responses=errors(400, 408, 413, 415, 422, 503))
@@ -96,7 +153,7 @@ async def results_batch(request: Request, body: JobIds) -> Response:
             "results": [
                 {"job_id": job_id, "error": "Job not found"}
                 if result is None
-                else (result_json(result) if result.job.status in ENDED else _not_ended(result))
+                else (await _full_result(request, result) if result.job.status in ENDED else _not_ended(result))
                 for job_id, result in zip(body.job_ids, found, strict=True)
             ]
         }

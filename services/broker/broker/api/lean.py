@@ -20,7 +20,7 @@ from broker.api.answers import errors
 from broker.api.body import read_json
 from broker.api.errors import error_response, validation_response
 
-__all__ = ["LeanRoute"]
+__all__ = ["LeanRoute", "takes_multipart"]
 
 Endpoint = Callable[..., Awaitable[Response]]
 
@@ -29,6 +29,16 @@ def _refusals(method: str, path: str) -> Iterable[tuple[int | str, dict[str, Any
     """What the gate may answer before the endpoint is asked."""
     public = RULES.get((method, path)) is Rule.PUBLIC
     return errors(*((400, 429) if public else (400, 401, 403, 429))).items()
+
+
+def takes_multipart(other: Endpoint) -> Callable[[Endpoint], Endpoint]:
+    """Marks an endpoint whose multipart requests `other` serves, with the same parameters but the body."""
+
+    def mark(endpoint: Endpoint) -> Endpoint:
+        endpoint.multipart = other  # type: ignore[attr-defined]  # read by _LeanEndpoint
+        return endpoint
+
+    return mark
 
 
 class LeanRoute(APIRoute):
@@ -61,6 +71,7 @@ class _LeanEndpoint:
                 queries[name] = (parameter.annotation, default)
             elif name != "request":
                 raise TypeError(f"{path}: cannot serve parameter {name}")
+        self._multipart: Endpoint | None = getattr(endpoint, "multipart", None)
         self._query = create_model("Query", **queries) if queries else None
         self._query_defaults = {name: default for name, (_, default) in queries.items()}
         self._query_required = ... in self._query_defaults.values()
@@ -76,6 +87,9 @@ class _LeanEndpoint:
             values: dict[str, Any] = {name: request.path_params[name] for name in self._path_names}
             if self._query is not None:
                 values |= self._query_values(request)
+            if self._multipart is not None and request.headers.get("content-type", "").lower().startswith("multipart/"):
+                where = "manifest"
+                return await self._multipart(request, **values)
             if self._body is not None:
                 where = "body"
                 values["body"] = await read_json(request, self._body)

@@ -29,7 +29,7 @@ from broker.api.lean import LeanRoute
 from broker.api.render import Json, claimed_json, lost_json, ref_json
 from broker.api.state import broker_of
 from broker.clock import iso
-from broker.errors import StaleLeaseError, UnknownJobError
+from broker.errors import MissingArtifactsError, StaleLeaseError, UnknownJobError
 from broker.service.links import Link as OpenLink
 from broker.service.links import Links
 from broker.service.live.book import Chunk
@@ -125,6 +125,8 @@ async def complete(request: Request, body: Complete) -> Response:
     (outcome,) = await broker_of(request).finishing.complete(body, [body])
     if outcome.word == "unknown_job":
         raise UnknownJobError
+    if outcome.word == "missing_artifacts":
+        raise MissingArtifactsError(outcome.missing)
     if outcome.word == "stale_lease":
         raise StaleLeaseError
     return Json({"status": "ok", "duplicate": True} if outcome.word == "duplicate" else {"status": "ok"})
@@ -134,7 +136,10 @@ async def complete(request: Request, body: Complete) -> Response:
 async def complete_batch(request: Request, body: CompleteBatch) -> Response:
     """Deliver how several attempts ended; each is judged by itself."""
     outcomes = await broker_of(request).finishing.complete(body, body.completions)
-    return Json({"status": "ok", "results": [{"job_id": o.job_id, "status": o.word} for o in outcomes]})
+    results = [
+        {"job_id": o.job_id, "status": o.word} | ({"missing": list(o.missing)} if o.missing else {}) for o in outcomes
+    ]
+    return Json({"status": "ok", "results": results})
 
 
 @router.post("/release", response_model=ReleaseAnswer, responses=ERRORS)

@@ -1,6 +1,8 @@
 """Records as the JSON that clients and nodes see."""
 
+import base64
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic_core import to_json
@@ -50,7 +52,7 @@ def job_json(job: Job, waiting_for: str | None) -> dict[str, Any]:
     }
 
 
-def result_json(result: Result) -> dict[str, Any]:
+def result_json(result: Result, artifacts: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
     """An ended job as /results shows it. `error` is what the program wrote there, or why it never could."""
     job = result.job
     content = {
@@ -71,10 +73,15 @@ def result_json(result: Result) -> dict[str, Any]:
         "error_bytes": None,
         "output_cut_at": None,
         "error_cut_at": None,
+        "artifacts": artifacts,
+        "artifacts_dropped": [],
         "message": None,
     }
     if result.details:
         content.update(json.loads(result.details))
+    for name, binary in (("output", result.output_binary), ("error", result.error_binary)):
+        if binary is not None:
+            content[f"{name}_base64"] = base64.b64encode(binary).decode()
     return content
 
 
@@ -116,6 +123,9 @@ def claimed_json(job: ClaimedJob) -> dict[str, Any]:
         "timeout": job.timeout,
         "memory_mb": None,
         "cpu_seconds": None,
+        "environment": None,
+        "uploads": [],
+        "limits": {},
         "attempt": job.attempt,
         "fence": job.fence,
     }

@@ -9,6 +9,7 @@ from broker.domain.fairshare import FairShare
 from broker.domain.words import JobStatus
 from broker.service.claim import Claims
 from broker.service.events import EventHub
+from broker.service.files import Files
 from broker.service.finish import Finishing
 from broker.service.keys import Keys
 from broker.service.links import Graces, Links
@@ -26,6 +27,7 @@ from broker.service.tally import Tally
 from broker.service.waits import EndWaits
 from broker.settings import Settings
 from broker.store.base import Store
+from broker.store.blobs.folder import BlobFolder
 from broker.store.changes import Changes
 
 __all__ = ["Broker"]
@@ -46,6 +48,7 @@ class Broker:
     queries: Queries
     links: Links
     live: LiveBook
+    files: Files
     reaper: Reaper
     overview: Overview
     events: EventHub
@@ -64,6 +67,12 @@ class Broker:
         self.tally = Tally()
         self.ready = False
         """Whether calls are served: after start, before stop."""
+        self.folder = BlobFolder(
+            settings.blob_folder,
+            max_bytes=settings.max_stored_bytes,
+            min_free_bytes=settings.min_free_bytes,
+            durable=settings.durability == "full",
+        )
         self._clock_from = clock_from
         self.failed_logins = Rates()
         self._tasks: list[asyncio.Task[None]] = []
@@ -88,6 +97,7 @@ class Broker:
         for class_key in backlog.class_keys:
             self.queue.ready(class_key, 1)
         self._assemble(clock)
+        await self.folder.open()
         await self.keys.load()
         today = self.quotas.today
         self.quotas.restore(backlog.holdings, await self.store.access.usage(today, today, None))
@@ -111,10 +121,11 @@ class Broker:
             stream_bytes=settings.live_stream_bytes,
             total_bytes=settings.live_total_bytes,
         )
-        self.reaper = Reaper(store, book, queue, self.links, clock, settings)
+        self.files = Files(store, book, self.folder, clock, settings)
+        self.reaper = Reaper(store, book, queue, self.links, self.files, clock, settings)
         self.claims = Claims(store, book, queue, clock, settings)
         self.submits = Submits(store, book, queue, self.fair, clock, settings, self.quotas)
-        self.finishing = Finishing(store, book, self.links, clock, settings)
+        self.finishing = Finishing(store, book, self.links, self.files, clock, settings)
         self.nodes = Nodes(store, book, queue, self.links, clock, settings)
         self.queries = Queries(store, book, self.waits, clock, settings)
         self.overview = Overview(store, book, self.links, self.tally, clock)
@@ -143,6 +154,7 @@ class Broker:
         if self.store.alive():
             await self.store.save_leases(self.book.unsaved_leases(), self.clock.now())
         await self.store.close()
+        self.folder.close()
 
     def _committed(self, group: list[Changes]) -> None:
         """What commits changed, in order: wake whoever waits for it."""
@@ -165,6 +177,9 @@ class Broker:
                 self.tally.take(changes.steps, self.clock.now())
                 self.events.take(changes.steps)
                 self.live.stepped(changes.steps)
+                self.files.stepped(changes.steps)
+            if changes.released:
+                self.folder.suspect(changes.released)
         if not self.store.totals()[JobStatus.PENDING]:
             self.fair.idle()
 

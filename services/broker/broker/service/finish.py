@@ -1,5 +1,6 @@
 """What nodes say about their attempts: started, completed, released. What clients want ended: cancel."""
 
+import base64
 import hashlib
 import json
 from collections.abc import Sequence
@@ -7,24 +8,31 @@ from collections.abc import Sequence
 from broker.clock import Clock
 from broker.domain.words import AttemptOutcome, Failure
 from broker.errors import NotFoundError
+from broker.service.files import Files
 from broker.service.links import Links
 from broker.service.sessions import SessionBook
 from broker.settings import Settings
 from broker.store.base import Store
-from broker.store.records import CancelOutcome, Completion, CompletionOutcome, Lost, Ref
-from broker.wire.nodes import Completed, NodeCall, Release, Start
+from broker.store.records import CancelOutcome, Completion, CompletionOutcome, Lost, Ref, StoredFile
+from broker.wire.nodes import Artifact, Completed, DroppedArtifact, NodeCall, Release, Start
 
 __all__ = ["Finishing", "judge"]
 
 
-_DETAILS = {"limit", "usage", "signal", "output_bytes", "error_bytes", "output_cut_at", "error_cut_at", "message"}
+_DETAILS = {
+    "limit", "usage", "signal", "output_bytes", "error_bytes", "output_cut_at", "error_cut_at", "message",
+    "artifacts_dropped", "execution",
+}  # fmt: skip
 
 
 class Finishing:
     """The ends of attempts and jobs."""
 
-    def __init__(self, store: Store, book: SessionBook, links: Links, clock: Clock, settings: Settings) -> None:
+    def __init__(
+        self, store: Store, book: SessionBook, links: Links, files: Files, clock: Clock, settings: Settings
+    ) -> None:
         self._store = store
+        self._files = files
         self._book = book
         self._links = links
         self._clock = clock
@@ -40,7 +48,19 @@ class Finishing:
         """Take the ends of attempts, each judged by itself. UnknownNodeError, SessionEndedError."""
         session = self._book.check(caller.node_id, caller.session)
         judged = [judge(completion) for completion in completions]
-        return await self._store.complete(session.node_id, judged, self._clock.now(), self._settings.result_ttl)
+        if not any(completion.artifacts for completion in judged):
+            return await self._store.complete(session.node_id, judged, self._clock.now(), self._settings.result_ttl)
+        return await self._complete_with_files(session.node_id, judged)
+
+    async def _complete_with_files(self, node_id: str, judged: Sequence[Completion]) -> list[CompletionOutcome]:
+        """As long as a file's content is missing its completion is put off; the others are taken."""
+        settled = [await self._files.settle(node_id, completion) for completion in judged]
+        ready = [completion for completion, missing in settled if not missing]
+        taken = iter(await self._store.complete(node_id, ready, self._clock.now(), self._settings.result_ttl))
+        return [
+            CompletionOutcome(completion.job_id, "missing_artifacts", missing=missing) if missing else next(taken)
+            for completion, missing in settled
+        ]
 
     async def release(self, body: Release) -> list[Ref]:
         """Put attempts back unrun; those that were the node's to give are listed."""
@@ -67,6 +87,20 @@ class Finishing:
         return job.node_id if job else None
 
 
+def _artifacts(said: Sequence[Artifact]) -> tuple[tuple[StoredFile, ...], list[DroppedArtifact]]:
+    """The files that can be kept under their names, and the others with the reason."""
+    kept: dict[str, StoredFile] = {}
+    dropped = []
+    for file in said:
+        if file.path in kept:
+            dropped.append(DroppedArtifact(path=file.path, size=file.size, reason="same_name"))
+        elif file.path.startswith("/") or ".." in file.path.split("/") or "\x00" in file.path:
+            dropped.append(DroppedArtifact(path=file.path, size=file.size, reason="unsafe_name"))
+        else:
+            kept[file.path] = StoredFile(file.path, file.sha256, file.size, file.mime)
+    return tuple(kept.values()), dropped
+
+
 def judge(said: Completed) -> Completion:
     """What a node's words mean: the outcome of the attempt and the verdict on the program."""
     failure: Failure | None = None
@@ -80,7 +114,11 @@ def judge(said: Completed) -> Completion:
         outcome = AttemptOutcome.COMPLETED
     else:
         outcome, failure = AttemptOutcome.FAILED, Failure.EXIT
-    details = said.model_dump(include=_DETAILS, exclude_none=True)
+    artifacts, unkept = _artifacts(said.artifacts) if said.artifacts else ((), [])
+    said.artifacts_dropped += unkept
+    details = said.model_dump(include=_DETAILS & said.model_fields_set, exclude_none=True)
+    if unkept:
+        details["artifacts_dropped"] = [dropped.model_dump(exclude_none=True) for dropped in said.artifacts_dropped]
     usage = said.usage
     # SHA-256 of what was printed, so that attempts can be compared when the output is gone.
     output, error = said.output.encode(), said.error.encode()
@@ -100,6 +138,10 @@ def judge(said: Completed) -> Completion:
         usage=(usage.wall_seconds, usage.cpu_seconds, usage.memory_peak_bytes) if usage else (None, None, None),
         digest=whole.hexdigest(),
         message=said.message,
+        output_binary=None if said.output_base64 is None else base64.b64decode(said.output_base64),
+        error_binary=None if said.error_base64 is None else base64.b64decode(said.error_base64),
+        artifacts=artifacts,
+        file_count=len(artifacts) + len(said.artifacts_dropped),
         printed_bytes=(said.output_bytes or 0) + (said.error_bytes or 0) or size,
-        stored_bytes=size,
+        stored_bytes=size + sum(file.size for file in artifacts),
     )

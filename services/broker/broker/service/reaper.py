@@ -3,9 +3,11 @@
 import asyncio
 import logging
 import time
+from dataclasses import replace
 
 from broker.clock import Clock
 from broker.errors import BrokerError
+from broker.service.files import Files
 from broker.service.links import Links
 from broker.service.matching import ClaimQueue
 from broker.service.sessions import NodeSession, SessionBook
@@ -31,8 +33,16 @@ class Reaper:
     """Rescues the jobs of silent nodes, sweeps, and writes leases down."""
 
     def __init__(
-        self, store: Store, book: SessionBook, queue: ClaimQueue, links: Links, clock: Clock, settings: Settings
+        self,
+        store: Store,
+        book: SessionBook,
+        queue: ClaimQueue,
+        links: Links,
+        files: Files,
+        clock: Clock,
+        settings: Settings,
     ) -> None:
+        self._files = files
         self._store = store
         self._book = book
         self._queue = queue
@@ -90,13 +100,16 @@ class Reaper:
         self._forgive_own_pause()
         now = self._clock.now()
         await self._rescue_silent(now)
-        swept = await self._store.sweep(now, self._policy, self._hopeless(now))
+        sending = self._files.sending()
+        policy = replace(self._policy, spared=sending) if sending else self._policy
+        swept = await self._store.sweep(now, policy, self._hopeless(now))
         for node_id, (job_id, fence) in swept.overdue:
             self._links.tell(node_id, {"type": "lost", "job_id": job_id, "fence": fence})
         for node_id in swept.forgotten_nodes:
             self._book.forget(node_id)
         await self._reject_impossible(now)
         await self._save_leases(now)
+        await self._files.tick()
         return self._pause(swept)
 
     async def lost(self, session: NodeSession) -> None:

@@ -19,7 +19,7 @@ from broker.service.quotas import Quotas
 from broker.service.sessions import SessionBook
 from broker.settings import Settings
 from broker.store.base import Store
-from broker.store.records import Idempotency, NewJob, Submission, SubmitOutcome
+from broker.store.records import Idempotency, NewJob, StoredFile, Submission, SubmitOutcome
 from broker.wire.jobs import SubmitJob
 
 __all__ = ["COMMON_INTERPRETERS", "Submits", "new_job_id"]
@@ -27,7 +27,15 @@ __all__ = ["COMMON_INTERPRETERS", "Submits", "new_job_id"]
 COMMON_INTERPRETERS = frozenset({"python3", "node", "bash", "sh", "ruby", "perl"})
 """What the node image brings; others become known when a node offers them."""
 
-_SPEC_FIELDS = ("args", "stdin", "env", "files", "entrypoint", "outputs", "memory_mb", "cpu_seconds")
+_SPEC_FIELDS = ("args", "stdin", "env", "files", "entrypoint", "outputs", "memory_mb", "cpu_seconds", "environment")
+_SANDRUN_LIMITS = ("processes", "open_files", "disk_mb", "file_size_mb", "inodes", "output_mb")
+
+
+SANDRUN = "sandrun"
+"""The dialect of jobs that were submitted as a sandrun client does."""
+
+Uploads = Sequence[StoredFile]
+"""The parts of a multipart submit; `path` is the name that the client gave."""
 
 
 def new_job_id() -> str:
@@ -69,18 +77,27 @@ class Submits:
         self._quotas = quotas
 
     async def submit(
-        self, jobs: Sequence[SubmitJob], idempotency_key: str | None, owner: str | None = None
+        self,
+        jobs: Sequence[SubmitJob],
+        idempotency_key: str | None,
+        owner: str | None = None,
+        uploads: Uploads = (),
     ) -> SubmitOutcome:
-        """Store the jobs of an owner, all or none. InvalidFieldError, IdempotencyConflictError, OverloadedError."""
+        """Store the jobs of an owner, all or none; `uploads` are the files of a single one.
+
+        InvalidFieldError, IdempotencyConflictError, OverloadedError, and LimitError when a quota is used up.
+        """
         if len(jobs) > self._settings.max_batch:
             raise InvalidFieldError("jobs", f"{len(jobs)} jobs: a batch has at most {self._settings.max_batch}.")
         now = self._clock.now()
         single = len(jobs) == 1
         checked = [self._check(job, now, "" if single else f"jobs.{place}.") for place, job in enumerate(jobs)]
-        idempotency = None if idempotency_key is None else Idempotency(_owned(idempotency_key, owner), _body_hash(jobs))
+        idempotency = None
+        if idempotency_key is not None:
+            idempotency = Idempotency(_owned(idempotency_key, owner), _body_hash(jobs, uploads))
         if owner is not None:
-            self._quotas.check(owner, len(jobs), sum(_size(job) for job in jobs))
-        new = tuple(self._new_job(job, now, owner) for job in checked)
+            self._quotas.check(owner, len(jobs), sum(_size(job, uploads) for job in jobs))
+        new = tuple(self._new_job(job, now, owner, uploads) for job in checked)
         if owner is not None:
             self._quotas.reserve(owner, new)
         stored: set[str] = set()
@@ -118,10 +135,10 @@ class Submits:
             _moment(job.deadline, now, f"{where}deadline"),
         )
 
-    def _new_job(self, checked: _Checked, now: float, owner: str | None) -> NewJob:
+    def _new_job(self, checked: _Checked, now: float, owner: str | None, uploads: Uploads) -> NewJob:
         job, class_key, run_at, give_up_at = checked
         timeout = self._settings.job_timeout if job.timeout is None else job.timeout
-        spec = _spec(job)
+        spec = _spec(job, uploads)
         return NewJob(
             id=new_job_id(),
             interpreter=job.interpreter,
@@ -135,11 +152,13 @@ class Submits:
             spec=spec,
             submitter=job.submitter,
             owner=owner,
-            stored_bytes=0 if owner is None else _size(job),
+            stored_bytes=0 if owner is None else _size(job, uploads),
             labels=json.dumps(job.labels) if job.labels else None,
             retry_on=",".join(sorted(set(job.retry_on))),
             run_at=run_at,
             give_up_at=give_up_at,
+            dialect=SANDRUN if uploads else None,
+            inputs=tuple(StoredFile(f"{n:05d}", file.sha256, file.size) for n, file in enumerate(uploads)),
             dedupe_key=_owned(_dedupe_key(job, timeout, spec), owner) if job.cache else None,
         )
 
@@ -156,10 +175,10 @@ class Submits:
             raise OverloadedError("Jobs with too many different requirements are pending: try again later.")
 
 
-def _size(job: SubmitJob) -> int:
+def _size(job: SubmitJob, uploads: Uploads) -> int:
     """What a job's input takes, as near as characters tell."""
-    files = sum(len(file if isinstance(file, str) else file.base64) for file in job.files.values())
-    return len(job.code or "") + len(job.stdin or "") + files
+    inline = sum(len(file if isinstance(file, str) else file.base64) for file in job.files.values())
+    return len(job.code or "") + len(job.stdin or "") + inline + sum(file.size for file in uploads)
 
 
 def _owned(text: str, owner: str | None) -> str:
@@ -196,11 +215,15 @@ def _moment(value: float | datetime | None, now: float, field: str) -> float | N
     return value.timestamp()
 
 
-def _spec(job: SubmitJob) -> str | None:
+def _spec(job: SubmitJob, uploads: Uploads) -> str | None:
     """What the node needs beside the code; None for a plain job."""
-    if not job.model_fields_set & set(_SPEC_FIELDS):
+    if not uploads and not job.model_fields_set & set(_SPEC_FIELDS):
         return None
     given = job.model_dump(include=set(_SPEC_FIELDS), exclude_defaults=True)
+    if uploads:
+        given["uploads"] = [{"name": file.path, "sha256": file.sha256, "size": file.size} for file in uploads]
+        limits = job.model_dump(include=set(_SANDRUN_LIMITS), exclude_none=True)
+        given |= {"limits": limits} if limits else {}
     return json.dumps(given, ensure_ascii=False, separators=(",", ":")) if given else None
 
 
@@ -209,8 +232,9 @@ def _dedupe_key(job: SubmitJob, timeout: float, spec: str | None) -> str:
     return _digest([job.interpreter, job.code, timeout, json.loads(spec) if spec else None, class_of(job).key()])
 
 
-def _body_hash(jobs: Sequence[SubmitJob]) -> str:
-    return _digest([job.model_dump(mode="json", exclude_unset=True) for job in jobs])
+def _body_hash(jobs: Sequence[SubmitJob], uploads: Uploads) -> str:
+    bodies: list[Any] = [job.model_dump(mode="json", exclude_unset=True) for job in jobs]
+    return _digest([*bodies, *([file.path, file.sha256] for file in uploads)])
 
 
 def _digest(content: Any) -> str:

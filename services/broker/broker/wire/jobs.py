@@ -15,7 +15,7 @@ from broker.wire.fields import (
     VariableName,
 )
 
-__all__ = ["JobIds", "Prefer", "Requires", "SubmitBatch", "SubmitJob"]
+__all__ = ["JobIds", "Prefer", "Requires", "SubmitBatch", "SubmitJob", "UploadJob"]
 
 LONGEST_BATCH = 1000
 """What BROKER_MAX_BATCH may be at most."""
@@ -108,6 +108,25 @@ class SubmitJob(BaseModel):
             raise ValueError("code is missing: give code, or files and an entrypoint")
         if self.entrypoint is not None and self.code is None and self.entrypoint not in self.files:
             raise ValueError("entrypoint names no file in files")
+        return self
+
+
+class UploadJob(SubmitJob):
+    """A job whose program came as files: the manifest of a multipart submit. Its fields beyond SubmitJob's are
+    sandrun's."""
+
+    environment: ShortText | None = Field(None, description="Name of a template of the nodes' sandrun.")
+    processes: int | None = Field(None, ge=1, le=100_000)
+    open_files: int | None = Field(None, ge=1, le=1_000_000)
+    disk_mb: int | None = Field(None, ge=1, le=1024 * 1024)
+    file_size_mb: int | None = Field(None, ge=1, le=1024 * 1024)
+    inodes: int | None = Field(None, ge=1, le=10_000_000)
+    output_mb: int | None = Field(None, ge=1, le=1024 * 1024)
+
+    @model_validator(mode="after")
+    def _has_a_program(self) -> "UploadJob":
+        if self.code is not None or self.files:
+            raise ValueError("code and files have no place in a manifest: the program is among the uploaded files")
         return self
 
 

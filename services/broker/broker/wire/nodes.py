@@ -14,6 +14,7 @@ __all__ = [
     "CompleteBatch",
     "HeldRef",
     "Link",
+    "Missing",
     "Progress",
     "Register",
     "Release",
@@ -154,6 +155,47 @@ class Usage(BaseModel):
     memory_peak_bytes: SafeInt | None = None
 
 
+class Artifact(BaseModel):
+    """A file that a job left; its content was sent before."""
+
+    model_config = _LENIENT
+
+    path: str = Field(min_length=1, max_length=4096)
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    size: int = Field(ge=0, le=2**53)
+    mime: str | None = Field(None, max_length=200)
+
+
+class DroppedArtifact(BaseModel):
+    """A file that a job left and that is not kept, and why."""
+
+    model_config = _LENIENT
+
+    path: str = Field(max_length=4096)
+    size: SafeInt | None = None
+    reason: str = Field(max_length=100)
+
+
+class Missing(BaseModel):
+    """Contents that a node would send."""
+
+    model_config = _LENIENT
+
+    sha256: list[Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(max_length=10_000)
+
+
+class Execution(BaseModel):
+    """What sandrun says of a run in its own words."""
+
+    model_config = _LENIENT
+
+    job_hash: str | None = Field(None, max_length=200)
+    worker_id: str | None = Field(None, max_length=200)
+    signature: str | None = Field(None, max_length=500)
+    environment: str | None = Field(None, max_length=256)
+    entrypoint: str | None = Field(None, max_length=4096)
+
+
 class Completed(BaseModel):
     """How an attempt ended."""
 
@@ -176,6 +218,12 @@ class Completed(BaseModel):
     output_cut_at: SafeInt | None = None
     """Where the sandbox cut standard output, in bytes: so long is the head that was kept."""
     error_cut_at: SafeInt | None = None
+    output_base64: Base64 | None = None
+    """The bytes themselves when they are no UTF-8."""
+    error_base64: Base64 | None = None
+    artifacts: list[Artifact] = Field(default_factory=list, max_length=10_000)
+    artifacts_dropped: list[DroppedArtifact] = Field(default_factory=list, max_length=1000)
+    execution: Execution | None = None
     message: str | None = Field(None, max_length=10_000)
 
 

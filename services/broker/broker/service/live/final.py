@@ -1,6 +1,5 @@
 """An ended job's output, by the bytes' offsets, so that a follower can go on in it where the live output stopped."""
 
-import base64
 import json
 from typing import Any
 
@@ -36,22 +35,21 @@ def final_streams(result: Result) -> dict[str, FinalStream]:
         return {}
     details: dict[str, Any] = json.loads(result.details) if result.details else {}
     return {
-        "stdout": _stream(result.output, details, "output"),
-        "stderr": _stream(result.error, details, "error"),
+        "stdout": _stream(result.output, result.output_binary, details, "output"),
+        "stderr": _stream(result.error, result.error_binary, details, "error"),
     }
 
 
-def _stream(text: str, details: dict[str, Any], name: str) -> FinalStream:
-    """`<name>_base64`: the kept bytes when they are no UTF-8; `<name>_cut_at`: how many of them are the head."""
-    encoded = details.get(f"{name}_base64")
-    kept = text.encode() if encoded is None else base64.b64decode(encoded)
+def _stream(text: str, binary: bytes | None, details: dict[str, Any], name: str) -> FinalStream:
+    """`binary`: the kept bytes when they are no UTF-8; `<name>_cut_at`: how many of them are the head."""
+    kept = text.encode() if binary is None else binary
     total = details.get(f"{name}_bytes")
     if total is None or total == len(kept):
         return FinalStream(kept, b"", len(kept))
     cut_at = details.get(f"{name}_cut_at")
     if cut_at is None:  # an old node: where the cut lies in its text is not known
         return FinalStream(kept, b"", len(kept))
-    if encoded is not None:
+    if binary is not None:
         return FinalStream(kept[:cut_at], kept[cut_at:], total)
     # In text a line of words marks the cut; the tail is what is left of the true size.
     marker = len(kept) - cut_at

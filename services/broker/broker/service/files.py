@@ -1,0 +1,225 @@
+"""Files of jobs: uploads on their way to nodes, artifacts on their way back, and what goes when there is no room.
+
+What a node sends for an attempt is pinned in the blob folder until the attempt is over. Its completion names the files;
+they become the job's in the same commit. After a restart of the broker nothing is pinned: the completion is answered
+with what is missing, and the node sends it again.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from broker.clock import Clock
+from broker.domain.words import JobStatus
+from broker.errors import (
+    ArtifactRefusedError,
+    InvalidFieldError,
+    NotFoundError,
+    OverloadedError,
+    StaleLeaseError,
+    StorageFullError,
+)
+from broker.service.sessions import NodeSession, SessionBook
+from broker.settings import Settings
+from broker.store.base import Store
+from broker.store.blobs.folder import BlobFolder, OpenBlob
+from broker.store.blobs.writer import Blob, BlobWriter
+from broker.store.changes import Step
+from broker.store.records import Completion, StoredFile
+
+__all__ = ["Files"]
+
+log = logging.getLogger(__name__)
+
+HELD = (JobStatus.ASSIGNED, JobStatus.RUNNING)
+MAX_ARTIFACTS = 10_000
+"""Files of one job."""
+SPENT_EVERY_SECONDS = 5.0
+FULL_ABOVE, EVICT_TO = 0.9, 0.8
+"""When more than the first part of the room is used, the oldest artifacts go until the second part is."""
+STILL_SENDING_SECONDS = 3.0
+"""A node whose last bytes came so recently is still sending its cancelled job's files."""
+
+
+@dataclass(slots=True)
+class _Arriving:
+    """What a node has sent of one attempt's files."""
+
+    fence: int
+    sizes: dict[str, int] = field(default_factory=dict)
+    """SHA-256 -> size of what is pinned."""
+    total: int = 0
+    last_at: float = 0.0
+
+
+class Files:
+    """Lives on the event loop; the folder's threads touch the disk."""
+
+    def __init__(self, store: Store, book: SessionBook, folder: BlobFolder, clock: Clock, settings: Settings) -> None:
+        self.folder = folder
+        self._store = store
+        self._book = book
+        self._clock = clock
+        self._settings = settings
+        self._arriving: dict[str, _Arriving] = {}
+        self._receiving = 0
+        self._spent_at = 0.0
+        self._sweeping = asyncio.Lock()
+
+    # ---- from clients
+
+    def upload_writer(self) -> BlobWriter:
+        """Takes one part of an upload."""
+        most = self._settings.max_file_bytes
+        too_large = ArtifactRefusedError("file_too_large", f"A file has at most {most} bytes.")
+        return BlobWriter(self.folder, most, too_large)
+
+    def begin_receiving(self) -> None:
+        """Count an upload that arrives; `end_receiving` when it has. OverloadedError."""
+        if self._receiving >= self._settings.max_uploads:
+            raise OverloadedError("Too many uploads arrive at the moment: try again later.")
+        self._receiving += 1
+
+    def end_receiving(self) -> None:
+        """It has arrived, or never will."""
+        self._receiving -= 1
+
+    async def make_room(self, count: int) -> None:
+        """Let the oldest artifacts go until `count` more bytes fit. StorageFullError when that does not help."""
+        for _ in range(20):
+            short = self.folder.stored_bytes + count - self._settings.max_stored_bytes
+            if short <= 0:
+                return
+            if not await self._store.drop_artifacts(short) and not self.folder.has_suspects:
+                break
+            await self.sweep()
+        raise StorageFullError
+
+    # ---- from and to nodes
+
+    async def attempt(self, node_id: str, token: str, job_id: str, fence: int) -> NodeSession:
+        """The session of a node that holds this attempt. UnknownNodeError, SessionEndedError, StaleLeaseError."""
+        session = self._book.check(node_id, token)
+        job = await self._store.job(job_id)
+        if job is None or job.status not in HELD or (job.node_id, job.fence) != (node_id, fence):
+            raise StaleLeaseError
+        return session
+
+    async def open_input(self, job_id: str, sha256: str) -> OpenBlob:
+        """What the job was submitted with. NotFoundError."""
+        if not await self._store.has_input(job_id, sha256):
+            raise NotFoundError("The job was not submitted with this content.")
+        return await self.folder.read(sha256)
+
+    async def put_artifact(self, job_id: str, fence: int, sha256: str, size: int, chunks: AsyncIterator[bytes]) -> None:
+        """Take a file of a held attempt. ArtifactRefusedError, StorageFullError, InvalidFieldError for a wrong hash."""
+        most = self._settings.max_file_bytes
+        too_large = ArtifactRefusedError("artifact_too_large", f"An artifact has at most {most} bytes.")
+        if size > most:
+            raise too_large
+        arriving = self._of(job_id, fence)
+        if arriving.total + size > self._settings.max_artifacts_bytes:
+            limit = self._settings.max_artifacts_bytes
+            raise ArtifactRefusedError("job_artifacts_too_large", f"A job's artifacts have at most {limit} bytes.")
+        await self.make_room(size)
+        self.begin_receiving()
+        try:
+            async with BlobWriter(self.folder, most, too_large) as writer:
+                async for chunk in chunks:
+                    arriving.last_at = self._clock.now()
+                    await writer.write(chunk)
+                blob = await writer.finish()
+        finally:
+            self.end_receiving()
+        self._keep(job_id, arriving, sha256, blob)
+
+    def _keep(self, job_id: str, arriving: _Arriving, sha256: str, blob: Blob) -> None:
+        if blob.sha256 != sha256:
+            self.folder.unpin(blob.sha256)
+            message = f"The content's SHA-256 is {blob.sha256}: send it again."
+            raise InvalidFieldError("sha256", message, "wrong_checksum")
+        if self._arriving.get(job_id) is not arriving or sha256 in arriving.sizes:
+            self.folder.unpin(sha256)  # the attempt is over, or the same was sent before
+            return
+        arriving.sizes[sha256] = blob.size
+        arriving.total += blob.size
+
+    def missing(self, job_id: str, fence: int, wanted: Iterable[str]) -> list[str]:
+        """Which of these contents were not sent for this attempt yet."""
+        arriving = self._arriving.get(job_id)
+        there = arriving.sizes if arriving is not None and arriving.fence == fence else {}
+        return [sha256 for sha256 in dict.fromkeys(wanted) if sha256 not in there]
+
+    async def settle(self, node_id: str, completion: Completion) -> tuple[Completion, tuple[str, ...]]:
+        """The completion with those of its files that are kept, and what has to be sent first."""
+        if not completion.artifacts or completion.fence is None:
+            return replace(completion, artifacts=()), ()
+        missing = self.missing(completion.job_id, completion.fence, (file.sha256 for file in completion.artifacts))
+        if not missing:
+            return completion, ()
+        job = await self._store.job(completion.job_id)
+        if job is None or job.status not in HELD or (job.node_id, job.fence) != (node_id, completion.fence):
+            return replace(completion, artifacts=()), ()  # a duplicate, or late: the store will say
+        return completion, tuple(missing)
+
+    def stepped(self, steps: Iterable[Step]) -> None:
+        """Jobs went on: what was pinned for attempts that are over belongs to rows now, or to nobody."""
+        if not self._arriving:
+            return
+        for step in steps:
+            if step.new not in HELD:
+                self._forget(step.job_id)
+
+    def sending(self) -> frozenset[str]:
+        """Jobs whose files keep arriving: when they are cancelled they get more time."""
+        since = self._clock.now() - STILL_SENDING_SECONDS
+        return frozenset(job_id for job_id, arriving in self._arriving.items() if arriving.last_at >= since)
+
+    def _of(self, job_id: str, fence: int) -> _Arriving:
+        known = self._arriving.get(job_id)
+        if known is not None and known.fence == fence:
+            return known
+        self._forget(job_id)
+        made = self._arriving[job_id] = _Arriving(fence)
+        return made
+
+    def _forget(self, job_id: str) -> None:
+        arriving = self._arriving.pop(job_id, None)
+        if arriving is not None:
+            for sha256 in arriving.sizes:
+                self.folder.unpin(sha256)
+
+    # ---- reading
+
+    async def artifacts(self, job_id: str) -> Sequence[StoredFile]:
+        """What a job left, by path."""
+        return await self._store.artifacts(job_id)
+
+    async def artifact(self, job_id: str, path: str) -> StoredFile | None:
+        """One of these."""
+        return await self._store.artifact(job_id, path)
+
+    # ---- time
+
+    def released(self, names: Iterable[str]) -> None:
+        """Rows that referred to these contents are gone."""
+        self.folder.suspect(names)
+
+    async def tick(self) -> None:
+        """Do what is due; called about twice a second."""
+        now = self._clock.now()
+        if now - self._spent_at >= SPENT_EVERY_SECONDS:
+            self._spent_at = now
+            await self._store.drop_spent_inputs()
+            most = self._settings.max_stored_bytes
+            if self.folder.stored_bytes > FULL_ABOVE * most:
+                dropped = await self._store.drop_artifacts(int(self.folder.stored_bytes - EVICT_TO * most))
+                log.warning("files take %d bytes: artifacts of %d bytes go", self.folder.stored_bytes, dropped)
+        if self.folder.has_suspects:
+            await self.sweep()
+
+    async def sweep(self) -> None:
+        """Delete contents that nobody refers to."""
+        async with self._sweeping:  # the folder condemns one batch at a time
+            await self.folder.sweep(self._store.referenced)
