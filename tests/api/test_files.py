@@ -345,7 +345,8 @@ async def test_binary_output_comes_back_byte_for_byte(rig: Rig) -> None:
 async def test_a_cancelled_job_keeps_what_still_arrives(rig: Rig) -> None:
     job_id = (await rig.upload([("main.py", b"1")])).json()["job_id"]
     async with rig.client.stream("POST", "/link", json=rig.who) as link:
-        await anext(link.aiter_lines())
+        news = link.aiter_lines()
+        await anext(news)
         job = await rig.claim()
         assert (await rig.client.delete(f"/jobs/{job_id}")).status_code == 202
         assert (await rig.put(job, b"partial")).status_code == 200
