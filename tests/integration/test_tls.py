@@ -14,6 +14,8 @@ from typing import Any
 
 import httpx
 import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from support.bundle import free_port
 
@@ -147,6 +149,22 @@ def test_event_streams_come_through_at_once(overlay: Overlay) -> None:
             other.post("/submit?wait=20", json={"code": "print(1)"}, headers=overlay.key)
         assert next(line for line in lines if "completed" in line)
         assert time.monotonic() - started < 5, "held back on the way"
+
+
+def test_a_websocket_comes_through_while_the_job_runs(overlay: Overlay) -> None:
+    program = "import time\nprint('begun', flush=True)\ntime.sleep(1.5)\nprint('over')"
+    with overlay.client() as client:
+        job_id = client.post("/submit", json={"code": program}, headers=overlay.key).json()["job_id"]
+        stream = f"wss://localhost:{overlay.https}/stream/{job_id}"
+        with connect(stream, ssl=overlay.trust, additional_headers=overlay.key, proxy=None) as socket_:
+            frames: list[tuple[str, str]] = []
+            while not frames or "[DONE]" not in frames[-1][0]:
+                text = str(socket_.recv(timeout=20))
+                frames.append((text, client.get(f"/status/{job_id}", headers=overlay.key).json()["status"]))
+        assert frames[0][1] != "completed", "its first words came before its end"
+        assert "begun\nover" in "".join(text for text, _ in frames)
+    with pytest.raises(InvalidStatus, match="401"), connect(stream, ssl=overlay.trust, proxy=None):
+        pass
 
 
 def test_answers_have_the_headers_that_browsers_want(overlay: Overlay) -> None:
