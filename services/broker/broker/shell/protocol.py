@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple, cast
 
 import httptools
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from broker.shell.limits import (
@@ -88,7 +89,8 @@ class _Protocol(HttpToolsProtocol):
     _in_head = True
     _fed = 0
     """Bytes since the last request's end that belong to the next one's head, as far as is known."""
-    _head_bytes = 0
+    _chunk = 0
+    """Bytes that came last. A head that is too large came in one such piece, or was refused before its end."""
     _body_fed = 0
     _body_bytes = 0
     _drained = 0
@@ -118,10 +120,11 @@ class _Protocol(HttpToolsProtocol):
             self._throw_away(len(data))
             return
         self._unset_keepalive_if_required()
+        self._chunk = size = len(data)
         if self._in_head:
-            self._fed += len(data)
+            self._fed += size
         else:
-            self._body_fed += len(data)
+            self._body_fed += size
         try:
             self.parser.feed_data(data)
             self._check_size()
@@ -142,13 +145,18 @@ class _Protocol(HttpToolsProtocol):
         """The connection becomes a WebSocket's: it counts until that ends."""
         super().handle_websocket_upgrade()
         successor = self.transport.get_protocol()
-        lost = successor.connection_lost
+        lost, pause = successor.connection_lost, successor.pause_writing
 
         def connection_lost(exc: Exception | None) -> None:
             self._leave()
             lost(exc)
 
+        def pause_writing() -> None:
+            cast(GatheringTransport, self.transport).watch()
+            pause()
+
         successor.connection_lost = connection_lost  # type: ignore[method-assign]
+        successor.pause_writing = pause_writing  # type: ignore[method-assign]
 
     def _leave(self) -> None:
         if self._key is not None:
@@ -157,16 +165,10 @@ class _Protocol(HttpToolsProtocol):
 
     # ---- the parser's callbacks
 
-    def on_url(self, url: bytes) -> None:
-        """A piece of the request's target."""
-        self._head_bytes += len(url)
-        super().on_url(url)
-
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header; a chunked body's trailers come here too, and nobody wants them."""
         if not self._in_head:
             return
-        self._head_bytes += len(name) + len(value)
         name = name.lower()
         if name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
@@ -176,7 +178,7 @@ class _Protocol(HttpToolsProtocol):
         """A request began; its body has a time limit of its own (broker.api.body)."""
         if len(self.url) > MAX_TARGET_BYTES:
             raise _RefusedError(TARGET_TOO_LONG)
-        if self._head_bytes > MAX_HEAD_BYTES or len(self.headers) > MAX_HEADERS:
+        if len(self.headers) > MAX_HEADERS or (self._chunk > MAX_HEAD_BYTES and self._head_bytes() > MAX_HEAD_BYTES):
             raise _RefusedError(HEAD_TOO_LARGE)
         if len(self.pipeline) >= MAX_PIPELINED:
             raise _RefusedError(PIPELINE_FULL)
@@ -187,19 +189,28 @@ class _Protocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """A piece of a body. What nobody will read is counted, and thrown away up to a bound."""
+        cycle = self.cycle
         self._body_bytes += len(body)
-        if self.cycle.response_complete or self.cycle.scope["method"] not in BODY_METHODS:
+        if cycle.response_complete or cycle.scope["method"] not in BODY_METHODS:
             self._drained += len(body)
             if self._drained > DRAIN_BYTES:
                 raise _RefusedError(BODY_UNWANTED)
             return
-        super().on_body(body)
+        cycle.body += body
+        if len(cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.message_event.set()
 
     def on_message_complete(self) -> None:
         """A request is whole; what comes next is another one's head."""
         self._in_head = True
-        self._fed = self._head_bytes = self._drained = 0
+        self._fed = self._drained = 0
         super().on_message_complete()
+
+    def pause_writing(self) -> None:
+        """The peer reads more slowly than is written."""
+        cast(GatheringTransport, self.transport).watch()
+        super().pause_writing()
 
     # ---- answers
 
@@ -221,6 +232,9 @@ class _Protocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, and close."""
         self._refuse_request(NO_HTTP)
+
+    def _head_bytes(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
 
     def _check_size(self) -> None:
         """What the parser has not shown yet is bounded too: half a head, a chunk's extensions, trailers."""

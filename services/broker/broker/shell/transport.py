@@ -13,8 +13,6 @@ __all__ = ["GatheringTransport", "Unread"]
 
 MIN_BYTES_A_SECOND: Final = 4 * 1024
 """Slower than a modem's line is no reader."""
-WATCHED_BYTES: Final = 64 * 1024
-"""Unread bytes of one connection from which on it is watched; less is bounded by the number of connections."""
 MAX_UNREAD_BYTES: Final = 256 * 1024 * 1024
 """Unread answers of all connections: a quarter of the bundle's memory for the broker."""
 
@@ -87,7 +85,7 @@ class GatheringTransport:
         self._flush()
         self._transport.close()
         if self.unread:
-            self._watch()
+            self.watch()
 
     def abort(self) -> None:
         """Cut the connection; what was not read is lost."""
@@ -107,10 +105,9 @@ class GatheringTransport:
             self._held.clear()
             self._written += len(data)
             self._transport.write(data)
-            if len(data) > WATCHED_BYTES or self.unread > WATCHED_BYTES:
-                self._watch()
 
-    def _watch(self) -> None:
+    def watch(self) -> None:
+        """The peer is behind: see to it that it goes on reading."""
         self._unread.add(self)
         if self._check is None:
             self._taken = self._written - self.unread
