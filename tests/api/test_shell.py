@@ -209,6 +209,19 @@ async def test_slow_callers_are_told_and_left(process: BrokerProcess) -> None:
     await asyncio.gather(*(crawl(name, *case) for name, case in SLOW.items()))
 
 
+async def test_an_upload_of_a_few_bytes_at_a_time_is_ended(process: BrokerProcess) -> None:
+    head = POST.replace(b"application/json", b"multipart/form-data; boundary=b")
+    begin = b'--b\r\ncontent-disposition: form-data; name="files"; filename="a"\r\n\r\n'
+    async with dialled(process) as raw:
+        await raw.send(head + b"content-length: 100000\r\n\r\n" + begin)
+        answer = asyncio.ensure_future(raw.heard())
+        with contextlib.suppress(ConnectionError):
+            while not answer.done():
+                await raw.send(b"x")
+                await asyncio.wait((answer,), timeout=0.3)  # well below the pause that is allowed
+        assert (await answer).status == 408
+
+
 async def test_who_sends_first_and_reads_later_hears_why(process: BrokerProcess) -> None:
     for size in (3 * MIB, 300 * MIB):
         async with dialled(process) as raw:
