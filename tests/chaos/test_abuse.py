@@ -155,7 +155,7 @@ async def test_odd_requests_get_json_errors(scenario: Make) -> None:
         for label in ("a=b", 'a"b=c', "a\\=b", "$.x=y", "a'=b", "=", "a", "a=" + "x" * 5000):
             quoted = "".join(f"%{byte:02x}" for byte in label.encode())
             answer = await ask(s, request_bytes("GET", f"/jobs?label={quoted}"))
-            assert answer.status in (200, 422), (label, answer)
+            assert answer.status in (200, 414, 422), (label, answer)
         await _quick(s)
 
 

@@ -1,7 +1,7 @@
 """What the calls answer, as models for the OpenAPI document. Answers are built without them (broker.api.render), and
 tests/api hold the two together."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -262,10 +262,11 @@ class ResultsAnswer(Answer):
 
 
 class SubmitAnswer(BaseModel):
-    """The job is stored. With `wait`, and when it has ended, everything that /results says."""
+    """The job is stored; an upload's status is `queued`, sandrun's word. With `wait`, and when it has ended, everything
+    that /results says."""
 
     job_id: str
-    status: JobStatus
+    status: JobStatus | Literal["queued"]
     cached: bool | None = None
     replayed: bool | None = None
 
