@@ -51,13 +51,15 @@ def is_archive(name: str) -> bool:
     return name.lower().endswith((".tar.gz", ".tgz", ".tar", ".zip"))
 
 
-def unpack(name: str, data: bytes, limits: UnpackLimits) -> list[InputFile]:
+def unpack(name: str, data: bytes | IO[bytes], limits: UnpackLimits) -> list[InputFile]:
     """The files and inner links of an archive, `name` deciding its kind. Raises ArchiveError."""
-    budget = _Budget(limits, len(data))
+    source = io.BytesIO(data) if isinstance(data, bytes) else data
+    budget = _Budget(limits, source.seek(0, io.SEEK_END))
+    source.seek(0)
     try:
         if name.lower().endswith(".zip"):
-            return list(_unpack_zip(data, budget))
-        return list(_unpack_tar(data, budget, compressed=not name.lower().endswith(".tar")))
+            return list(_unpack_zip(source, budget))
+        return list(_unpack_tar(source, budget, compressed=not name.lower().endswith(".tar")))
     except UnsafeNameError as error:
         raise ArchiveError(f"{name}: {error}") from None
     except ArchiveError as error:
@@ -108,8 +110,7 @@ class _CountedReader(io.RawIOBase):
         return len(data)
 
 
-def _unpack_tar(data: bytes, budget: _Budget, *, compressed: bool) -> Iterator[InputFile]:
-    source: IO[bytes] = io.BytesIO(data)
+def _unpack_tar(source: IO[bytes], budget: _Budget, *, compressed: bool) -> Iterator[InputFile]:
     if compressed:
         source = gzip.GzipFile(fileobj=source)  # type: ignore[assignment]
     # A stream: headers are counted like contents, so neither can be a bomb.
@@ -132,9 +133,9 @@ def _unpack_tar(data: bytes, budget: _Budget, *, compressed: bool) -> Iterator[I
                 )
 
 
-def _unpack_zip(data: bytes, budget: _Budget) -> Iterator[InputFile]:
-    _check_zip_directory(data, budget.limits)
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+def _unpack_zip(source: IO[bytes], budget: _Budget) -> Iterator[InputFile]:
+    _check_zip_directory(source, budget.limits)
+    with zipfile.ZipFile(source) as archive:
         for info in archive.infolist():
             budget.entry()
             if info.is_dir():
@@ -169,8 +170,11 @@ def _read_zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, budget: _B
     return content_bytes
 
 
-def _check_zip_directory(data: bytes, limits: UnpackLimits) -> None:
+def _check_zip_directory(source: IO[bytes], limits: UnpackLimits) -> None:
     """Bound the directory before zipfile reads it all into objects, finding it as zipfile does."""
+    size = source.seek(0, io.SEEK_END)
+    source.seek(max(0, size - ZIP_MAX_COMMENT - ZIP_END.size - ZIP64_LOCATOR_BYTES))
+    data = source.read()
     tail_start = max(0, len(data) - ZIP_MAX_COMMENT - ZIP_END.size)
     if data[-ZIP_END.size :].startswith(ZIP_END_SIGNATURE):
         start = len(data) - ZIP_END.size

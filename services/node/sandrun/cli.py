@@ -53,6 +53,8 @@ def _serve(settings: Settings) -> int:
     kernel.become_subreaper()
     directory = private_directory(settings.directory)
     platform = detect_platform(directory, settings)
+    # From now on temporary files are uploads of up to 128 MiB: they belong where there is room, not into a small /tmp.
+    tempfile.tempdir = str(private_directory(directory / "uploads"))
     if platform.report.refusal is not None:
         log.error("%s\n%s", platform.report.refusal, platform.report.table())
     service = Service(settings, platform, identity, directory)

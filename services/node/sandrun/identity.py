@@ -49,8 +49,8 @@ class Identity:
         return cls(key)
 
     def sign(self, text: str) -> str:
-        """Base64 of the Ed25519 signature over the text's UTF-8 bytes."""
-        return base64.b64encode(self._key.sign(text.encode())).decode("ascii")
+        """Base64 of the Ed25519 signature over the text's UTF-8 bytes; odd file names count as the bytes they are."""
+        return base64.b64encode(self._key.sign(text.encode("utf-8", "surrogateescape"))).decode("ascii")
 
 
 def generate_key(path: Path) -> Identity:

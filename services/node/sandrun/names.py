@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-__all__ = ["UnsafeNameError", "safe_path"]
+__all__ = ["UnsafeNameError", "is_keepable", "safe_path"]
 
 MAX_PART_BYTES = 255  # the kernel's NAME_MAX
 MAX_PATH_BYTES = 1024
 MAX_DEPTH = 32
+
+
+def is_keepable(path: str) -> bool:
+    """Whether a file that a job left under this path can be kept: any name the kernel allows, if it is not too long.
+
+    The path comes from directory listings: it is relative, and bytes that are no UTF-8 are lone surrogates in it.
+    """
+    return len(path.encode("utf-8", "surrogateescape")) <= MAX_PATH_BYTES
 
 
 class UnsafeNameError(Exception):

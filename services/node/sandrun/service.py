@@ -54,7 +54,13 @@ class Service:
         self._outputs = OutputStore(
             directory / "outputs", CollectLimits(settings.collect_files, settings.collect_bytes)
         )
-        self.store = JobStore(settings.ttl, settings.retain_jobs, settings.retain_bytes, self._outputs.discard)
+        self.store = JobStore(
+            settings.ttl,
+            settings.retain_jobs,
+            settings.retain_bytes,
+            self._outputs.discard,
+            most_stored=settings.retain_file_bytes,
+        )
         container = ContainerMemory.find()
         self._run = JobRunner(platform.launcher, platform.interpreters, self._outputs.collect, container)
         self.pool = SlotPool(
@@ -119,7 +125,7 @@ class Service:
         await job.ended(wait_seconds)
 
     async def _checked(self, parts: Sequence[UploadedPart], manifest_text: str | None, client: str) -> Job:
-        small = sum(len(part.data) for part in parts) <= INLINE_BYTES
+        small = sum(part.size for part in parts) <= INLINE_BYTES
         if small and not any(part.filename.lower().endswith(("gz", "zip", "tar")) for part in parts):
             return self._build(parts, manifest_text, client)
         async with self._unpacking:
@@ -147,7 +153,7 @@ class Service:
 
     def _run_and_sign(self, job: Job) -> Outcome:
         outcome = self._run(job)
-        if job.kept_bytes > SWEEP_FROM_BYTES:
+        if job.kept_bytes + job.stored_bytes > SWEEP_FROM_BYTES:
             self.store.sweep(time.monotonic())  # the space is needed now, not in five seconds
         job.standing.call_loop(self._rates.used, job.client, outcome.cpu_seconds, time.monotonic())
         if self.identity is not None:

@@ -284,7 +284,7 @@ class TestStore:
 
     def test_a_finished_job_goes_when_its_time_is_over(self) -> None:
         gone: list[Job] = []
-        store = JobStore(60, 100, 1 << 30, gone.append)
+        store = JobStore(60, 100, 1 << 30, gone.append, most_stored=1 << 30)
         old, young, running = self.ended(store, 100.0), self.ended(store, 140.0), a_job()
         store.add(running)
         assert store.sweep(170.0) == 1
@@ -293,19 +293,19 @@ class TestStore:
         assert store.get(running.id) is running
 
     def test_the_oldest_go_first_when_there_are_too_many(self) -> None:
-        store = JobStore(1000, 3, 1 << 30, lambda job: None)
+        store = JobStore(1000, 3, 1 << 30, lambda job: None, most_stored=1 << 30)
         jobs = [self.ended(store, float(number)) for number in range(5)]
         assert store.sweep(20.0) == 2
         assert [store.get(job.id) is None for job in jobs] == [True, True, False, False, False]
 
     def test_or_too_much_to_keep(self) -> None:
-        store = JobStore(1000, 100, 2500, lambda job: None)
+        store = JobStore(1000, 100, 2500, lambda job: None, most_stored=1 << 30)
         jobs = [self.ended(store, float(number), printed=1000) for number in range(4)]
         assert store.sweep(20.0) == 2
         assert [store.get(job.id) is None for job in jobs] == [True, True, False, False]
 
     def test_a_result_can_be_fetched_before_it_goes(self) -> None:
-        store = JobStore(1000, 100, 2500, lambda job: None)
+        store = JobStore(1000, 100, 2500, lambda job: None, most_stored=1 << 30)
         jobs = [self.ended(store, float(number), printed=1000) for number in range(4)]
         assert store.sweep(9.0) == 0
         more = [self.ended(store, 9.0, printed=1000) for _ in range(2)]
@@ -314,7 +314,7 @@ class TestStore:
 
     def test_forgetting_twice_is_harmless(self) -> None:
         gone: list[Job] = []
-        store = JobStore(60, 100, 1 << 30, gone.append)
+        store = JobStore(60, 100, 1 << 30, gone.append, most_stored=1 << 30)
         job = self.ended(store, 1.0)
         store.forget(job)
         store.forget(job)

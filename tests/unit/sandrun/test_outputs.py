@@ -146,13 +146,32 @@ def test_depth_is_bounded(job: Path, run) -> None:  # type: ignore[no-untyped-de
     assert "directories deeper than 8" in found.passed_over
 
 
-def test_names_that_cannot_be_shown_are_passed_over(job: Path, run) -> None:  # type: ignore[no-untyped-def]
-    for name in (b"new\nline", b"bad\xff", b"back\\slash", b"esc\x1b[31m"):
-        (job / os.fsdecode(name)).touch()
-    (job / "good ü").touch()
-    found = run()
-    assert list(found.files) == ["good ü"]
-    assert found.passed_over["names that cannot be shown"] == 4
+def test_names_are_kept_byte_for_byte(job: Path, run) -> None:  # type: ignore[no-untyped-def]
+    odd = (b"new\nline", b"bad\xff", b"back\\slash", b"esc\x1b[31m", b"good \xc3\xbc", b" ")
+    names = {os.fsdecode(name) for name in odd}
+    for name in names:
+        (job / name).write_bytes(os.fsencode(name))
+    files = run().files
+    assert set(files) == names
+    assert all(file.stored.read_bytes() == os.fsencode(name) for name, file in files.items())
+    with tarfile.open(fileobj=io.BytesIO(b"".join(tar_gz(files, 0)))) as archive:
+        assert {member.name for member in archive} == names
+
+
+def test_paths_that_are_too_long_are_passed_over(job: Path, run) -> None:  # type: ignore[no-untyped-def]
+    deep = job.joinpath(*["d" * 250] * 4)
+    deep.mkdir(parents=True)
+    (deep / ("x" * 30)).touch()
+    assert run().notes() == ["1 not kept: names that are too long"]
+
+
+def test_what_is_not_kept_is_named_with_a_reason(job: Path, run) -> None:  # type: ignore[no-untyped-def]
+    (job / "big").write_bytes(bytes(LIMITS.total_bytes + 1))
+    (job / "link").symlink_to("big")
+    os.mkfifo(job / "fifo")
+    (job / "unwanted.txt").touch()
+    dropped = sorted((each.path, each.size, each.reason) for each in run("big", "link", "fifo").dropped)
+    assert dropped == [("big", LIMITS.total_bytes + 1, "too_large"), ("fifo", None, "special"), ("link", None, "link")]
 
 
 @contextmanager

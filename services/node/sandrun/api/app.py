@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI
+from fastapi.responses import JSONResponse
 from starlette.middleware.cors import CORSMiddleware
 
 from sandrun import __version__
@@ -13,6 +16,17 @@ from sandrun.api import downloads, errors, info, routes, stream
 from sandrun.service import Service
 
 __all__ = ["create_app"]
+
+
+class AnyNameResponse(JSONResponse):
+    """JSON that can hold file names which are no UTF-8: as escaped lone surrogates, as Python programs write them."""
+
+    def render(self, content: Any) -> bytes:
+        """The body."""
+        try:
+            return super().render(content)
+        except UnicodeEncodeError:
+            return json.dumps(content, separators=(",", ":")).encode("ascii")
 
 
 def create_app(service: Service) -> FastAPI:
@@ -26,7 +40,14 @@ def create_app(service: Service) -> FastAPI:
         finally:
             await service.stop()
 
-    app = FastAPI(title="sandrun", version=__version__, lifespan=lifespan, redoc_url=None, redirect_slashes=False)
+    app = FastAPI(
+        title="sandrun",
+        version=__version__,
+        lifespan=lifespan,
+        redoc_url=None,
+        redirect_slashes=False,
+        default_response_class=AnyNameResponse,
+    )
     app.state.service = service
     # As the original sandrun: any page may ask. There is no cookie or key that it could misuse.
     app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["*"], allow_headers=["*"])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Generator
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 from starlette.background import BackgroundTask
 from starlette.types import Receive, Scope, Send
@@ -60,7 +60,7 @@ async def outputs(job: JobDep) -> dict[str, Any]:
                 "type": file.mime_type.partition("/")[0],
                 "mime_type": file.mime_type,
                 "sha256": file.sha256,
-                "download_url": f"/download/{job.id}/{quote(path)}",
+                "download_url": f"/download/{job.id}/{quoted(path)}",
             }
             for path, file in sorted(job.collected.items())
         ],
@@ -84,21 +84,35 @@ async def download_all(job: JobDep, service: ServiceDep) -> StreamingResponse:
 
 
 @router.get("/download/{job_id}/{path:path}", responses=docs.DOWNLOAD_ONE, response_class=StreamingResponse)
-async def download_one(job: JobDep, service: ServiceDep, path: str) -> StreamingResponse:
-    """One output file with its MIME type."""
-    try:
-        wanted = safe_path(path)
-    except UnsafeNameError as error:
-        raise ApiError(403, str(error)) from None
+async def download_one(request: Request, job: JobDep, service: ServiceDep, path: str) -> StreamingResponse:
+    """One output file with its MIME type. The path's bytes, percent-encoded, are the name that the job gave it."""
+    wanted = _raw_path(request, path)
     file = job.collected.get(wanted)
+    if file is None:
+        try:
+            file = job.collected.get(safe_path(path))
+        except UnsafeNameError as error:
+            raise ApiError(403, str(error)) from None
     if file is None:
         raise ApiError(404, "the job left no such file; GET /outputs lists those it left")
     headers = {
         **SAFE_HEADERS,
         "Content-Length": str(file.size),
-        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(wanted.rpartition('/')[2])}",
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quoted(file.path.rpartition('/')[2])}",
     }
     return Download(_one_file(job, service, file), media_type=file.mime_type, headers=headers)
+
+
+def quoted(path: str) -> str:
+    """The path's bytes, percent-encoded."""
+    return quote(path.encode("utf-8", "surrogateescape"))
+
+
+def _raw_path(request: Request, path: str) -> str:
+    """The file's path as bytes were sent: what the server decoded has lost those that are no UTF-8."""
+    raw: bytes = request.scope.get("raw_path") or b""
+    _, _, rest = raw.partition(b"?")[0].removeprefix(b"/download/").partition(b"/")
+    return unquote_to_bytes(rest).decode("utf-8", "surrogateescape") if rest else path
 
 
 def _all_files(job: Job, service: Service) -> Generator[bytes, None, None]:

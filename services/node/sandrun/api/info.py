@@ -22,6 +22,8 @@ EXTENSIONS = (
     "slots",
     "logs-offset",
     "logs-wait",
+    "logs-base64",
+    "output-dropped",
     "limits",
     "stream",
 )

@@ -116,6 +116,7 @@ class ExecutionMetadata(Answer):
     signal: int | None
     environment: str
     interpreter: str
+    entrypoint: str
     failure: FailureWord | None
     limit_hit: LimitHit | None
     message: str | None
@@ -131,6 +132,14 @@ class StatusFile(Answer):
     type: str
 
 
+class DroppedFile(Answer):
+    """A file that was not kept, and why."""
+
+    path: str
+    size_bytes: int | None
+    reason: str
+
+
 class WorkerMetadata(Answer):
     """Who vouches for the result."""
 
@@ -139,18 +148,18 @@ class WorkerMetadata(Answer):
 
 
 class Output(Answer):
-    """Both streams. `*_base64` is there when the bytes are no UTF-8; offsets when they were asked for."""
+    """Both streams. `*_base64` is there when the bytes are no UTF-8, or instead of text when it was asked for."""
 
-    stdout: str
-    stdout_encoding: Encoding
+    stdout: str | None = None
+    stdout_encoding: Encoding | None = None
     stdout_base64: str | None = None
     stdout_bytes: int
     stdout_cut_bytes: int | None = None
     stdout_cut_at: int | None = None
     stdout_from: int | None = None
     stdout_next: int | None = None
-    stderr: str
-    stderr_encoding: Encoding
+    stderr: str | None = None
+    stderr_encoding: Encoding | None = None
     stderr_base64: str | None = None
     stderr_bytes: int
     stderr_cut_bytes: int | None = None
@@ -177,6 +186,7 @@ class Status(Answer):
     job_hash: str
     output_files: dict[str, StatusFile]
     output_notes: list[str]
+    output_dropped: Annotated[list[DroppedFile], Field(description="The first hundred that were not kept.")]
     worker_metadata: WorkerMetadata
     stdout: str | None = None
     stderr: str | None = None

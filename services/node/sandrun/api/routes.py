@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
 
@@ -40,6 +40,9 @@ JobDep = Annotated[Job, Depends(_job)]
 WaitQuery = Annotated[
     float, Query(ge=0, le=MOST_WAIT_SECONDS, description="Seconds to wait for the job's end, at most 60.")
 ]
+EncodingQuery = Annotated[
+    Literal["utf-8", "base64"], Query(description="base64: every byte from an offset on, as it was printed.")
+]
 OffsetQuery = Annotated[int | None, Query(ge=0, description="Give what was printed from this byte on.")]
 
 
@@ -56,8 +59,8 @@ def client_of(request: Request) -> str:
 )
 async def submit(request: Request, service: ServiceDep) -> dict[str, Any]:
     """Queue a job: one or more `files` parts and a `manifest`."""
-    parts, manifest = await read_submission(request, service.settings.upload_bytes)
-    job = await service.submit(parts, manifest, client_of(request))
+    async with read_submission(request, service.settings.upload_bytes) as (parts, manifest):
+        job = await service.submit(parts, manifest, client_of(request))
     answer: dict[str, Any] = {"job_id": job.id, "status": "queued"}
     if job.manifest.ignored:
         answer["ignored_fields"] = list(job.manifest.ignored)
@@ -78,17 +81,27 @@ async def status(job: JobDep, service: ServiceDep, wait: WaitQuery = 0.0, logs: 
 
 @router.get("/logs/{job_id}", responses=docs.of(models.Logs, docs.NOT_FOUND), response_model=None)
 async def logs(
-    job: JobDep, wait: WaitQuery = 0.0, stdout_from: OffsetQuery = None, stderr_from: OffsetQuery = None
+    job: JobDep,
+    wait: WaitQuery = 0.0,
+    stdout_from: OffsetQuery = None,
+    stderr_from: OffsetQuery = None,
+    encoding: EncodingQuery = "utf-8",
 ) -> dict[str, Any]:
     """Standard output and error. With offsets and `wait`: as soon as there is more than that, or the job has ended."""
+    if encoding == "base64":
+        stdout_from, stderr_from = stdout_from or 0, stderr_from or 0
     if stdout_from is None and stderr_from is None:
         if wait > 0:
             await job.ended(wait)
     else:
         stdout_from, stderr_from = stdout_from or 0, stderr_from or 0
         await _more_output(job, stdout_from, stderr_from, wait)
-    shown = await asyncio.to_thread(views.logs, job, stdout_from, stderr_from)
-    return {**shown, "status": job.status.value}
+    status = job.status  # before the streams are read: whoever sees the end has seen everything
+    if encoding == "base64":
+        shown = await asyncio.to_thread(views.raw_logs, job, stdout_from or 0, stderr_from or 0)
+    else:
+        shown = await asyncio.to_thread(views.logs, job, stdout_from, stderr_from)
+    return {**shown, "status": status.value}
 
 
 @router.delete("/jobs/{job_id}", responses=docs.of(models.Cancelled, docs.NOT_FOUND), response_model=None)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
@@ -11,6 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
 from sandrun.api.errors import ApiError
+from sandrun.archive import is_archive
 from sandrun.jobs.uploads import UploadedPart
 
 __all__ = ["MANIFEST_BYTES", "read_submission"]
@@ -19,12 +22,16 @@ __all__ = ["MANIFEST_BYTES", "read_submission"]
 MANIFEST_BYTES = 32 * 1024 * 1024
 MOST_PARTS = 1000
 
-#: For the whole body. 64 MiB in it are 9 Mbit/s; a slow sender holds a connection and its spooled bytes no longer.
+#: For the whole body. 128 MiB in it are 18 Mbit/s; a slow sender holds a connection and its spooled bytes no longer.
 UPLOAD_SECONDS = 60.0
 
 
-async def read_submission(request: Request, most_bytes: int) -> tuple[list[UploadedPart], str | None]:
-    """The `files` parts and the `manifest`, or an ApiError that says what is wrong with the request."""
+@asynccontextmanager
+async def read_submission(request: Request, most_bytes: int) -> AsyncIterator[tuple[list[UploadedPart], str | None]]:
+    """The `files` parts and the `manifest`, or an ApiError that says what is wrong with the request.
+
+    Large archives are spooled files, which live as long as the context.
+    """
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise ApiError(400, "send multipart/form-data with one or more parts named 'files' and one part 'manifest'")
     declared = request.headers.get("content-length", "")
@@ -38,11 +45,9 @@ async def read_submission(request: Request, most_bytes: int) -> tuple[list[Uploa
         max_part_size=MANIFEST_BYTES,
     )
     try:
-        async with asyncio.timeout(UPLOAD_SECONDS):
-            form = await _parse(parser)
-        return await _parts(form)
-    except TimeoutError:
-        raise ApiError(408, f"the upload took more than {UPLOAD_SECONDS:g} s", Connection="close") from None
+        form = await _in_time(parser)
+        parts = await _parts(form)
+        yield parts
     finally:
         # All that it opened: a form knows only of parts that arrived whole.
         for file in parser._files_to_close_on_error:
@@ -60,10 +65,20 @@ async def _parts(form: FormData) -> tuple[list[UploadedPart], str | None]:
         elif name == "files":
             if not isinstance(value, UploadFile) or not value.filename:
                 raise ApiError(400, "every part named 'files' needs a file name")
-            parts.append(UploadedPart(_file_name(value), await value.read()))
+            name = _file_name(value)
+            spooled = is_archive(name) and (value.size or 0) > MultiPartParser.spool_max_size
+            parts.append(UploadedPart(name, value.file if spooled else await value.read()))
     if not parts:
         raise ApiError(400, "no files uploaded: send at least one part named 'files'")
     return parts, manifest
+
+
+async def _in_time(parser: MultiPartParser) -> FormData:
+    try:
+        async with asyncio.timeout(UPLOAD_SECONDS):
+            return await _parse(parser)
+    except TimeoutError:
+        raise ApiError(408, f"the upload took more than {UPLOAD_SECONDS:g} s", Connection="close") from None
 
 
 async def _parse(parser: MultiPartParser) -> FormData:

@@ -9,7 +9,7 @@ from sandrun.jobs.job import Job
 from sandrun.sandbox.output import Captured, OutputBuffer, Slice
 from sandrun.sandbox.spec import MIB
 
-__all__ = ["cut_marker", "logs", "status", "stream_text"]
+__all__ = ["cut_marker", "logs", "raw_logs", "status", "stream_text"]
 
 
 def status(job: Job, queue_position: int, worker_id: str | None) -> dict[str, Any]:
@@ -25,6 +25,7 @@ def status(job: Job, queue_position: int, worker_id: str | None) -> dict[str, An
             for path, file in sorted(job.collected.items())
         },
         "output_notes": job.collect_notes,
+        "output_dropped": [{"path": each.path, "size_bytes": each.size, "reason": each.reason} for each in job.dropped],
         "worker_metadata": {"worker_id": worker_id, "signature": job.signature},
     }
 
@@ -42,6 +43,7 @@ def execution_metadata(job: Job) -> dict[str, Any]:
         "signal": int(outcome.signal) if outcome and outcome.signal is not None else None,
         "environment": job.manifest.environment or "",
         "interpreter": job.interpreter,
+        "entrypoint": job.entrypoint,
         "failure": outcome.failure.value if outcome and outcome.failure else None,
         "limit_hit": None,
         "message": outcome.message if outcome else None,
@@ -60,6 +62,20 @@ def logs(job: Job, stdout_from: int | None = None, stderr_from: int | None = Non
         **_stream("stdout", job.stdout, stdout_from, final=job.status.terminal),
         **_stream("stderr", job.stderr, stderr_from, final=job.status.terminal),
     }
+
+
+def raw_logs(job: Job, stdout_from: int, stderr_from: int) -> dict[str, Any]:
+    """What is kept of both streams from these bytes on, byte for byte: no character is waited for."""
+    shown: dict[str, Any] = {}
+    for name, buffer, offset in (("stdout", job.stdout, stdout_from), ("stderr", job.stderr, stderr_from)):
+        found = buffer.read_from(offset)
+        shown |= {
+            f"{name}_base64": base64.b64encode(found.data).decode("ascii"),
+            f"{name}_bytes": buffer.total,
+            f"{name}_from": found.start,
+            f"{name}_next": found.next,
+        }
+    return shown
 
 
 def cut_marker(cut_bytes: int) -> bytes:

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from sandrun.jobs.manifest import Manifest
 from sandrun.jobs.news import News
-from sandrun.outputs.collected import CollectedFile
+from sandrun.outputs.collected import CollectedFile, Dropped
 from sandrun.sandbox.launcher import Measure
 from sandrun.sandbox.output import OutputBuffer
 from sandrun.sandbox.spec import InputFile, Outcome
@@ -56,6 +56,7 @@ class Job:
     outcome: Outcome | None = None
     collected: dict[str, CollectedFile] = field(default_factory=dict)
     collect_notes: list[str] = field(default_factory=list)
+    dropped: list[Dropped] = field(default_factory=list)
     signature: str | None = None
     finished: float | None = None  #: monotonic, for the time to live
     stdout: OutputBuffer = field(init=False)
@@ -129,7 +130,11 @@ class Job:
 
     @property
     def kept_bytes(self) -> int:
-        """Memory that the finished job's data takes."""
+        """Memory that the finished job's output takes."""
         keep = self.manifest.limits.output_keep_bytes
-        printed = min(self.stdout.total, keep) + min(self.stderr.total, keep)
-        return printed + sum({file.stored: file.size for file in self.collected.values()}.values())
+        return min(self.stdout.total, keep) + min(self.stderr.total, keep)
+
+    @property
+    def stored_bytes(self) -> int:
+        """Disk that the finished job's files take."""
+        return sum({file.stored: file.size for file in self.collected.values()}.values())

@@ -21,10 +21,13 @@ log = logging.getLogger(__name__)
 class JobStore:
     """Jobs by id. A finished job goes when its time to live is over, or earlier when there is too much to keep."""
 
-    def __init__(self, ttl: float, most_jobs: int, most_bytes: int, discard: Callable[[Job], None]) -> None:
+    def __init__(
+        self, ttl: float, most_jobs: int, most_bytes: int, discard: Callable[[Job], None], *, most_stored: int
+    ) -> None:
         self._ttl = ttl
         self._most_jobs = most_jobs
-        self._most_bytes = most_bytes
+        self._most_bytes = most_bytes  # of output, in memory
+        self._most_stored = most_stored  # of files, on disk
         self._discard = discard
         self._jobs: dict[str, Job] = {}
         self._lock = threading.Lock()
@@ -56,17 +59,19 @@ class JobStore:
         with self._lock:
             jobs = list(self._jobs.values())
         ended = sorted(((job.finished, job) for job in jobs if job.finished is not None), key=itemgetter(0))
-        kept_bytes = sum(job.kept_bytes for _, job in ended)
+        kept = sum(job.kept_bytes for _, job in ended)
+        stored = sum(job.stored_bytes for _, job in ended)
         count = len(ended)
         gone = 0
         for finished, job in ended:
             age = now - finished
-            too_much = count > self._most_jobs or kept_bytes > self._most_bytes
-            far_too_much = kept_bytes > FAR_TOO_MUCH * self._most_bytes
+            too_much = count > self._most_jobs or kept > self._most_bytes or stored > self._most_stored
+            far_too_much = kept > FAR_TOO_MUCH * self._most_bytes or stored > FAR_TOO_MUCH * self._most_stored
             if age <= self._ttl and not far_too_much and not (too_much and age > GRACE_SECONDS):
                 break
             count -= 1
-            kept_bytes -= job.kept_bytes
+            kept -= job.kept_bytes
+            stored -= job.stored_bytes
             self.forget(job)
             gone += 1
         return gone

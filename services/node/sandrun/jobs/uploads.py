@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import IO
 
 from sandrun.archive import ArchiveError, UnpackLimits, is_archive, unpack
 from sandrun.names import UnsafeNameError, safe_path
@@ -20,10 +22,15 @@ class UploadError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class UploadedPart:
-    """One `files` part of a request."""
+    """One `files` part of a request: in memory, or, for a large archive, a spooled file that its owner closes."""
 
     filename: str
-    data: bytes
+    content: bytes | IO[bytes]
+
+    @property
+    def size(self) -> int:
+        """Bytes of it."""
+        return len(self.content) if isinstance(self.content, bytes) else self.content.seek(0, os.SEEK_END)
 
 
 def job_files(parts: Iterable[UploadedPart], limits: UnpackLimits) -> list[InputFile]:
@@ -32,9 +39,10 @@ def job_files(parts: Iterable[UploadedPart], limits: UnpackLimits) -> list[Input
     try:
         for part in parts:
             if is_archive(part.filename):
-                files += unpack(part.filename, part.data, limits)
+                files += unpack(part.filename, part.content, limits)
             else:
-                files.append(InputFile(safe_path(part.filename), part.data))
+                data = part.content if isinstance(part.content, bytes) else part.content.read()
+                files.append(InputFile(safe_path(part.filename), data))
     except (ArchiveError, UnsafeNameError) as error:
         raise UploadError(str(error)) from None
     if not files:

@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from sandrun.names import MAX_DEPTH, UnsafeNameError, safe_path
-from sandrun.outputs.collected import CollectedFile
+from sandrun.names import MAX_DEPTH, is_keepable
+from sandrun.outputs.collected import CollectedFile, Dropped
 
 __all__ = ["CollectLimits", "Collection", "collect"]
 
@@ -26,6 +26,7 @@ OPEN_DIRECTORY = OPEN_FILE | os.O_DIRECTORY
 DIRECTORY_MODE = 0o755
 CHUNK_BYTES = 256 * 1024
 UNKNOWN_TYPE = "application/octet-stream"
+DROPPED_TOLD = 100  #: files that are named with the reason why they were not kept; all are counted in the notes
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,13 @@ class Collection:
 
     files: dict[str, CollectedFile] = field(default_factory=dict)
     passed_over: Counter[str] = field(default_factory=Counter)
+    dropped: list[Dropped] = field(default_factory=list)
+
+    def pass_over(self, path: str, size: int | None, reason: str, why: str) -> None:
+        """Count what was not kept; the first DROPPED_TOLD by name."""
+        self.passed_over[why] += 1
+        if path and len(self.dropped) < DROPPED_TOLD:
+            self.dropped.append(Dropped(path, size, reason))
 
     def notes(self) -> list[str]:
         """One sentence for each reason."""
@@ -66,53 +74,55 @@ def collect(
     copies: dict[tuple[int, int], CollectedFile] = {}
     with contextlib.suppress(OSError):
         os.fchmod(directory_fd, DIRECTORY_MODE)  # ours to read, whatever the job made of it
-    for path, parent_fd, name in _walk(directory_fd, limits, collection.passed_over):
-        if not wanted(path):
-            continue
+    for path, parent_fd, name in _walk(directory_fd, wanted, limits, collection):
         if len(collection.files) >= limits.files:
-            collection.passed_over[f"more than {limits.files} files"] += 1
+            collection.pass_over(path, _size(parent_fd, name), "too_many", f"more than {limits.files} files")
             continue
         stored = target / str(len(collection.files))
         copied = _copy(_Source(parent_fd, name, path), stored, left, unchanged.get(path), copies)
-        if isinstance(copied, str):
-            collection.passed_over[copied] += 1
+        if isinstance(copied, _Refusal):
+            collection.pass_over(path, copied.size, copied.reason, copied.why)
         elif copied is not None:
             collection.files[path] = copied
             left -= copied.size
     return collection
 
 
-def _walk(directory_fd: int, limits: CollectLimits, passed_over: Counter[str]) -> Iterator[tuple[str, int, str]]:
-    """Every entry that may be a plain file: its path, an open descriptor of its directory, and its name there."""
+def _walk(
+    directory_fd: int, wanted: Callable[[str], bool], limits: CollectLimits, collection: Collection
+) -> Iterator[tuple[str, int, str]]:
+    """Every wanted entry that may be a plain file: its path, a descriptor of its directory, and its name there."""
     seen = 0
     pending: list[str] = [""]
     while pending:
         directory = pending.pop()
         fd = _open_directory(directory_fd, directory)
         if fd is None:
-            passed_over["unreadable directories"] += 1
+            collection.pass_over(directory, None, "unreadable", "unreadable directories")
             continue
         try:
             with os.scandir(fd) as entries:
                 for entry in entries:
                     seen += 1
                     if seen > limits.entries:
-                        passed_over[f"whatever came after {limits.entries} entries"] += 1
+                        collection.pass_over("", None, "too_many", f"whatever came after {limits.entries} entries")
                         return
-                    path = _checked_path(directory, entry.name)
-                    if path is None:
-                        passed_over["names that cannot be shown"] += 1
-                    elif entry.is_symlink():
-                        passed_over["links"] += 1
-                    elif entry.is_dir(follow_symlinks=False):
+                    path = f"{directory}/{entry.name}" if directory else entry.name
+                    if entry.is_dir(follow_symlinks=False):
                         if path.count("/") + 1 < limits.depth:
                             pending.append(path)
                         else:
-                            passed_over[f"directories deeper than {limits.depth}"] += 1
+                            collection.pass_over(path, None, "depth", f"directories deeper than {limits.depth}")
+                    elif not wanted(path):
+                        continue
+                    elif not is_keepable(path):
+                        collection.pass_over("", None, "name", "names that are too long")
+                    elif entry.is_symlink():
+                        collection.pass_over(path, None, "link", "links")
                     elif entry.is_file(follow_symlinks=False):
                         yield path, fd, entry.name
                     else:
-                        passed_over["FIFOs, sockets and devices"] += 1
+                        collection.pass_over(path, None, "special", "FIFOs, sockets and devices")
         finally:
             os.close(fd)
 
@@ -132,12 +142,19 @@ def _open_directory(root_fd: int, path: str) -> int | None:
     return fd
 
 
-def _checked_path(directory: str, name: str) -> str | None:
-    path = f"{directory}/{name}" if directory else name
-    try:
-        return path if safe_path(path) == path else None
-    except UnsafeNameError:
-        return None
+def _size(parent_fd: int, name: str) -> int | None:
+    with contextlib.suppress(OSError):
+        return os.stat(name, dir_fd=parent_fd, follow_symlinks=False).st_size
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """Why a file is not kept: a word for programs and a few for people."""
+
+    reason: str
+    why: str
+    size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,18 +170,18 @@ def _copy(
     most_bytes: int,
     unchanged: bytes | None,
     copies: dict[tuple[int, int], CollectedFile],
-) -> CollectedFile | str | None:
+) -> CollectedFile | _Refusal | None:
     """The copy, or why there is none, or None for an input that did not change. One copy serves all names of a file."""
     try:
         source = os.open(entry.name, OPEN_FILE, dir_fd=entry.parent_fd)
     except OSError:
-        return "unreadable files"
+        return _Refusal("unreadable", "unreadable files")
+    found = os.fstat(source)
     try:
-        found = os.fstat(source)
         if not stat.S_ISREG(found.st_mode):
-            return "FIFOs, sockets and devices"
+            return _Refusal("special", "FIFOs, sockets and devices")
         if found.st_size > most_bytes:  # claimed, not read: a sparse file may say a terabyte
-            return "too big"
+            return _Refusal("too_large", "too big", found.st_size)
         if unchanged is not None and found.st_size == len(unchanged) and _same(source, unchanged):
             return None
         mime_type = mimetypes.guess_type(entry.path)[0] or UNKNOWN_TYPE
@@ -174,7 +191,7 @@ def _copy(
         stored.parent.mkdir(mode=0o700, exist_ok=True)
         size, digest = _copy_bytes(source, stored, most_bytes)
     except OSError as error:
-        return f"the node could not store them ({error.strerror})"
+        return _Refusal("storage_full", f"the node could not store them ({error.strerror})", found.st_size)
     finally:
         os.close(source)
     copied = CollectedFile(entry.path, size, digest, mime_type, stored)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["CollectedFile"]
+__all__ = ["CollectedFile", "Dropped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,3 +17,12 @@ class CollectedFile:
     sha256: str
     mime_type: str
     stored: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A file that was not kept. `reason` is one word, such as too_large, too_many, link or unreadable."""
+
+    path: str
+    size: int | None
+    reason: str

@@ -26,7 +26,7 @@ def tar_gz(files: Mapping[str, CollectedFile], modified: float) -> Iterator[byte
         file = files[path]
         entry = tarfile.TarInfo(path)
         entry.size, entry.mode, entry.mtime = file.size, FILE_MODE, int(modified)
-        yield compressor.compress(entry.tobuf(tarfile.PAX_FORMAT, "utf-8"))
+        yield compressor.compress(entry.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape"))
         with file.stored.open("rb") as content:
             while data := content.read(CHUNK_BYTES):
                 yield compressor.compress(data)

@@ -44,6 +44,7 @@ class OutputStore:
         )
         job.collected = collection.files
         job.collect_notes = collection.notes()
+        job.dropped = collection.dropped
 
     @contextlib.contextmanager
     def reading(self, job: Job) -> Iterator[None]:
