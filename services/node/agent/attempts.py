@@ -36,6 +36,10 @@ class Attempt:
         self._stop: Stop | None = None
         self._sandrun_id: str | None = None
         self.stopping = threading.Event()
+        self.started = threading.Event()
+        """Set when sandrun has it."""
+        self.delivering = False
+        """Its program has ended; its files are on their way."""
 
     @property
     def settled(self) -> bool:
@@ -56,6 +60,7 @@ class Attempt:
         """sandrun runs it now. False when it was to be stopped meanwhile: the caller must end it there."""
         with self._lock:
             self._sandrun_id = sandrun_id
+            self.started.set()
             return self._stop is None
 
     def request_stop(self, why: Stop) -> bool:

@@ -95,7 +95,15 @@ class BrokerClient:
         """Hand in several results; the words by job id (one attempt of a job at a time is this node's)."""
         body = {**who, "completions": completions}
         answer = self._post("/complete/batch", body, read_timeout=READ_TIMEOUT * 3)
-        return {str(entry["job_id"]): str(entry["status"]) for entry in answer.get("results") or []}
+        return {
+            str(entry["job_id"]): "missing_artifacts" if entry.get("missing") else str(entry["status"])
+            for entry in answer.get("results") or []
+        }
+
+    def progress(self, who: dict[str, Any], chunks: list[dict[str, Any]]) -> set[Key]:
+        """Pass on what programs print; the attempts of which nothing more is wanted."""
+        answer = self._post("/progress", {**who, "chunks": chunks})
+        return {Key(str(ref["job_id"]), int(ref["fence"])) for ref in answer.get("stop") or []}
 
     def release(self, who: dict[str, Any], keys: list[Key], reason: str) -> None:
         """Give attempts back unrun; they are not counted."""
@@ -174,4 +182,5 @@ def _check(path: str, answer: Answer) -> None:
         raise SessionOverError("unknown_node")  # brokers without reasons say it with the bare status
     if answer.status in _LATER:
         raise BrokerAwayError(message, answer.retry_after)
-    raise BrokerRefusedError(answer.status, reason, message)
+    missing = said.get("missing")
+    raise BrokerRefusedError(answer.status, reason, message, missing if isinstance(missing, list) else [])

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from agent.artifacts import MOST_NAMED, Artifacts
 from agent.attempts import Attempts
 from agent.backoff import Backoff
 from agent.broker_client import BrokerClient
@@ -28,6 +29,7 @@ class Delivery:
         broker: BrokerClient,
         outbox: Outbox,
         attempts: Attempts,
+        artifacts: Artifacts,
         *,
         retry_cap: float,
         on_session_over: Callable[[dict[str, Any], str], None],
@@ -35,6 +37,7 @@ class Delivery:
         self._broker = broker
         self._outbox = outbox
         self._attempts = attempts
+        self._artifacts = artifacts
         self._retry_cap = retry_cap
         self._on_session_over = on_session_over
         self._batches = True
@@ -84,7 +87,9 @@ class Delivery:
             return
         for entry in batch:
             word = words.get(entry.key.job_id)
-            if word is None:
+            if word == "missing_artifacts":
+                self._send(entry)  # alone, which says what is missing
+            elif word is None:
                 self._outbox.later(entry, RETRY_BASE)
             else:
                 self._finish(entry, word)
@@ -93,12 +98,20 @@ class Delivery:
         try:
             self._finish(entry, self._broker.complete(entry.who, entry.completion))
         except BrokerRefusedError as error:
-            if error.status in (404, 409):
+            if error.reason == "missing_artifacts":
+                self._send_files_again(entry, error.missing)
+            elif error.status in (404, 409):
                 self._finish(entry, error.reason or "stale_lease")
             elif error.status in (401, 403):
                 raise BrokerAwayError(str(error)) from error
             else:
                 self._refused(entry, error)
+
+    def _send_files_again(self, entry: Entry, missing: list[str]) -> None:
+        """The broker was restarted and has not got the files any more. What cannot be had is named as dropped."""
+        if not self._artifacts.send_again(entry.who, entry.key, missing):
+            entry = without(entry, set(missing))
+        self._outbox.later(entry, 0.0)
 
     def _refused(self, entry: Entry, error: BrokerRefusedError) -> None:
         """The broker will never take this result as it is: send less of it."""
@@ -111,9 +124,20 @@ class Delivery:
 
     def _finish(self, entry: Entry, word: str) -> None:
         self._outbox.done(entry.key)
+        self._artifacts.done(entry.key)
         self._attempts.forget(entry.key)
         log = LOG.debug if word in ("ok", "duplicate") else LOG.warning
         log("result_delivered", job=entry.key.job_id, fence=entry.key.fence, answer=word)
+
+
+def without(entry: Entry, missing: set[str]) -> Entry:
+    """The same result without these files."""
+    completion = dict(entry.completion)
+    files = completion.get("artifacts") or []
+    dropped = [{"path": f["path"], "size": f["size"], "reason": "undelivered"} for f in files if f["sha256"] in missing]
+    completion["artifacts"] = [file for file in files if file["sha256"] not in missing]
+    completion["artifacts_dropped"] = [*(completion.get("artifacts_dropped") or []), *dropped][:MOST_NAMED]
+    return replace(entry, completion=completion)
 
 
 def reduced(entry: Entry, error: BrokerRefusedError) -> Entry | None:

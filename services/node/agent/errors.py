@@ -20,6 +20,8 @@ AgentError
     └── JobVanishedError      it does not know the job (any more)
 """
 
+from collections.abc import Sequence
+
 
 class AgentError(Exception):
     """Something the agent knows how to deal with."""
@@ -35,6 +37,10 @@ class SettingError(AgentError):
 
 class BadSubmissionError(AgentError):
     """A job cannot be put into a submission; the message says which part of it."""
+
+
+class InputLostError(AgentError):
+    """A file that the job was submitted with cannot be had; the message says why."""
 
 
 class CallError(AgentError):
@@ -80,8 +86,10 @@ class SessionOverError(BrokerError):
 class BrokerRefusedError(BrokerError):
     """The broker answered with an error that trying again does not mend."""
 
-    def __init__(self, status: int, reason: str, message: str) -> None:
+    def __init__(self, status: int, reason: str, message: str, missing: Sequence[str] = ()) -> None:
         super().__init__(f"{status} {reason or message}".strip())
+        self.missing = list(missing)
+        """SHA-256 of the files that have to be sent first."""
         self.status = status
         self.reason = reason
         self.message = message

@@ -13,6 +13,7 @@ from agent.broker_client import BrokerClient
 from agent.clock import Clock
 from agent.errors import BrokerAwayError, BrokerError, BrokerRefusedError, SessionOverError
 from agent.lease import Session
+from agent.live_output import LiveOutput
 from agent.logs import EventLog
 from agent.notices import read_keys
 from agent.orders import Orders
@@ -33,6 +34,7 @@ class Heartbeat:
         clock: Clock,
         attempts: Attempts,
         orders: Orders,
+        live: LiveOutput,
         condition: Callable[[], dict[str, Any]],
         retry_cap: float,
     ) -> None:
@@ -41,6 +43,7 @@ class Heartbeat:
         self._clock = clock
         self._attempts = attempts
         self._orders = orders
+        self._live = live
         self._condition = condition
         self._retry_cap = retry_cap
         self._poke = threading.Event()
@@ -97,4 +100,5 @@ class Heartbeat:
             self._orders.lost(key, "the broker says so")
         for key in read_keys(answer.get("cancel")):
             self._orders.cancel(key)
+        self._live.obey(answer.get("follow"))
         self._orders.drain(answer.get("drain") is True)

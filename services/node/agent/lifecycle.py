@@ -231,6 +231,8 @@ class Agent:
             self.parts.settlement.release(attempt, "the node drains")
         else:
             self.parts.slots.add(attempt)
+            if attempt.job.follow:
+                self.parts.live.follow(attempt.key)
 
     def _wake(self) -> None:
         if self._serving is not None:
@@ -247,6 +249,7 @@ class Agent:
             capabilities.slots(self._settings, description),
         )
         self.parts.stopper.can_cancel = description.can("cancel")
+        self.parts.live.possible = description.can("logs-base64", "logs-wait")
         self.parts.slots.resize(offer[1])
         changed = bool(self._offer[1]) and offer != self._offer
         self._offer = offer

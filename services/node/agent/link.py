@@ -17,6 +17,7 @@ from agent.backoff import Backoff, jittered
 from agent.broker_client import BrokerClient
 from agent.errors import BrokerAwayError, BrokerRefusedError, SessionOverError
 from agent.lease import Session
+from agent.live_output import LiveOutput
 from agent.logs import EventLog
 from agent.notices import read_keys
 from agent.orders import Orders
@@ -43,6 +44,7 @@ class Link:
         *,
         broker: BrokerClient,
         orders: Orders,
+        live: LiveOutput,
         on_broken: Callable[[], None],
         on_reopened: Callable[[], None],
         retry_cap: float,
@@ -50,6 +52,7 @@ class Link:
         self._session = session
         self._broker = broker
         self._orders = orders
+        self._live = live
         self._on_broken = on_broken
         self._on_reopened = on_reopened
         self._retry_cap = retry_cap
@@ -125,6 +128,10 @@ class Link:
         elif kind == "lost":
             for key in read_keys([line]):
                 self._orders.lost(key, str(line.get("reason") or "the broker says so"))
+        elif kind == "follow":
+            self._live.obey([line])
+        elif kind == "unfollow":
+            self._live.unfollow(read_keys([line]))
         elif kind in ("drain", "resume"):
             self._orders.drain(kind == "drain")
 

@@ -1,5 +1,6 @@
 """What travels through the agent: a claimed job, and what became of it."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -9,6 +10,14 @@ from agent.errors import BadAnswerError
 FAILURES = frozenset(
     {"exit", "signal", "timeout", "cpu", "memory", "output", "disk", "processes", "cancelled", "platform"}
 )
+
+
+class Upload(NamedTuple):
+    """A part of the upload that a job came as."""
+
+    name: str
+    sha256: str
+    size: int
 
 
 class Key(NamedTuple):
@@ -38,6 +47,11 @@ class Job:
     timeout: float = 300.0
     memory_mb: int | None = None
     cpu_seconds: float | None = None
+    environment: str = ""
+    uploads: tuple[Upload, ...] = ()
+    limits: dict[str, Any] = field(default_factory=dict)
+    """Further limits in sandrun's words."""
+    follow: bool = False
     attempt: int = 1
     unreadable: str = ""
     """Why the rest could not be read; such a job is not run but still has to be answered for."""
@@ -63,10 +77,21 @@ class Job:
                 timeout=float(value.get("timeout") or 300.0),
                 memory_mb=None if value.get("memory_mb") is None else int(value["memory_mb"]),
                 cpu_seconds=None if value.get("cpu_seconds") is None else float(value["cpu_seconds"]),
+                environment=_text(value.get("environment") or ""),
+                uploads=tuple(_upload(entry) for entry in value.get("uploads") or ()),
+                limits={_text(name): float(limit) for name, limit in (value.get("limits") or {}).items()},
+                follow=value.get("follow") is True,
                 attempt=int(value.get("attempt") or 1),
             )
-        except (TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             return cls(key=key, code="", interpreter="", unreadable=f"{type(error).__name__}: {error}"[:200])
+
+
+def _upload(entry: Any) -> Upload:
+    upload = Upload(_text(entry["name"]), _text(entry["sha256"]), int(entry["size"]))
+    if not re.fullmatch("[0-9a-f]{64}", upload.sha256) or upload.size < 0:
+        raise ValueError("an upload without a proper checksum or size")
+    return upload
 
 
 def _text(value: Any) -> str:
@@ -90,6 +115,10 @@ class Completion:
     output_bytes: int | None = None
     error_bytes: int | None = None
     message: str | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+    """Fields that only some completions have: output_base64, output_cut_at, execution …"""
+    artifacts: list[dict[str, Any]] = field(default_factory=list)
+    artifacts_dropped: list[dict[str, Any]] = field(default_factory=list)
 
     def wire(self) -> dict[str, Any]:
         """As POST /complete takes it, without node and session."""
@@ -107,6 +136,11 @@ class Completion:
         }
         if self.message is not None:
             body["message"] = self.message
+        if self.artifacts:
+            body["artifacts"] = self.artifacts
+        if self.artifacts_dropped:
+            body["artifacts_dropped"] = self.artifacts_dropped
+        body |= self.extra
         return body
 
 

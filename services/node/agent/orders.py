@@ -41,7 +41,7 @@ class Orders:
     def cancel(self, key: Key) -> None:
         """Its owner wants it ended. An attempt that has ended already is delivered as it is."""
         attempt = self._attempts.find(key)
-        if attempt is not None and not attempt.settled:
+        if attempt is not None and not attempt.settled and not attempt.delivering:
             LOG.info("attempt_cancelled", job=key.job_id, fence=key.fence)
             self._stopper.stop(attempt, Stop.CANCEL, "cancelled")
 

@@ -5,14 +5,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from agent.artifacts import Artifacts
 from agent.attempts import Attempts
 from agent.broker_client import BrokerClient
 from agent.clock import Clock
 from agent.delivery import Delivery
 from agent.description import Description
 from agent.identity import IdentityFile, StateFolder
+from agent.inputs import Inputs
 from agent.join_token import JoinToken
 from agent.lease import Session
+from agent.live_output import LiveOutput
 from agent.model import Key
 from agent.notices import StartNotices
 from agent.orders import Orders
@@ -27,8 +30,10 @@ from agent.slots import Slots
 from agent.spool import Spool
 from agent.stopper import Stopper
 from agent.threads import Crash, Pool
+from agent.transfers import Transfers
 
 STOPPERS = 4
+SENDERS = 2  # attempts whose files are sent at a time
 
 
 @dataclass(frozen=True)
@@ -67,12 +72,27 @@ class Parts:
         self.orders = Orders(self.attempts, self.outbox, self.stopper, hooks.wake)
         self.notices = StartNotices(self.broker, lost, over)
         self.watch = SandrunWatch(self.sandrun, retry_cap=cap, on_up=hooks.sandrun_up, on_down=hooks.sandrun_down)
+        transfers = Transfers(settings.broker_url, settings.sandrun_url)
+        self.artifacts = Artifacts(transfers, self.sandrun, self.settlement, over)
+        self.live = LiveOutput(self.sandrun, self.broker, self.attempts, crash)
         self.runner = Runner(
-            self.sandrun, self.watch, self.settlement, self.stopper, self.notices, on_busy=hooks.sandrun_busy
+            self.sandrun,
+            self.watch,
+            self.settlement,
+            self.stopper,
+            self.notices,
+            Inputs(transfers, folder.path),
+            self.artifacts,
+            on_busy=hooks.sandrun_busy,
         )
         self.slots = Slots(self.runner.run, hooks.wake, crash)
         self.delivery = Delivery(
-            self.broker, self.outbox, self.attempts, retry_cap=cap, on_session_over=hooks.session_over
+            self.broker,
+            self.outbox,
+            self.attempts,
+            self.artifacts,
+            retry_cap=cap,
+            on_session_over=hooks.session_over,
         )
 
     def start(self, crash: Crash, stop: threading.Event, deliverers: int) -> None:
@@ -80,5 +100,7 @@ class Parts:
         crash.spawn("watch", lambda: self.watch.run(stop))
         crash.spawn("notices", lambda: self.notices.run(stop))
         crash.spawn("releases", lambda: self.releases.run(stop))
+        for number in range(SENDERS):
+            crash.spawn(f"files-{number + 1}", lambda: self.artifacts.run(stop))
         for number in range(deliverers):
             crash.spawn(f"deliver-{number + 1}", lambda: self.delivery.run(stop))

@@ -7,17 +7,22 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from agent.artifacts import Artifacts, left_by
 from agent.attempts import Attempt, Stop
 from agent.backoff import Backoff
 from agent.description import Description
 from agent.errors import (
     BadSubmissionError,
+    BrokerRefusedError,
+    InputLostError,
     JobVanishedError,
     SandrunBusyError,
     SandrunGoneError,
     SandrunRefusedError,
     SandrunSilentError,
+    SessionOverError,
 )
+from agent.inputs import Inputs
 from agent.logs import EventLog
 from agent.model import Completion, cancelled, platform_failure
 from agent.notices import StartNotices
@@ -25,7 +30,7 @@ from agent.sandrun_client import CALL_TIMEOUT, STATUS_WAIT, SandrunClient
 from agent.sandrun_watch import SandrunWatch
 from agent.settlement import Settlement
 from agent.stopper import Stopper
-from agent.submission import Body, build
+from agent.submission import Body, FileBody, build, build_from_files
 from agent.verdict import ENDED, completion
 
 LOG = EventLog("agent.runner")
@@ -51,6 +56,8 @@ class Runner:
         settlement: Settlement,
         stopper: Stopper,
         notices: StartNotices,
+        inputs: Inputs,
+        artifacts: Artifacts,
         *,
         on_busy: Callable[[], None],
     ) -> None:
@@ -59,6 +66,8 @@ class Runner:
         self._settlement = settlement
         self._stopper = stopper
         self._notices = notices
+        self._inputs = inputs
+        self._artifacts = artifacts
         self._on_busy = on_busy
 
     def run(self, attempt: Attempt) -> None:
@@ -75,6 +84,10 @@ class Runner:
                 self._settlement.release(attempt, "sandrun was not reached")
         except JobVanishedError as error:
             self._sandrun_failed(attempt, error)
+        except (InputLostError, BrokerRefusedError) as error:
+            self._input_lost(attempt, error)
+        except SessionOverError as error:
+            attempt.session.end(error.reason)
         except (SandrunRefusedError, BadSubmissionError) as error:
             self._settlement.result(attempt, platform_failure(attempt.key, str(error)))
         except Exception as error:
@@ -93,26 +106,45 @@ class Runner:
             return  # lost while it waited for a slot
         description = self._watch.description
         _check_supported(attempt, description)
-        body = build(attempt.job, plain_manifest=description.foreign)
-        if not self._submit(attempt, body, description):
+        if not self._hand_to_sandrun(attempt, description):
             return
         self._notices.add(attempt)
-        done = self._wait(attempt, description)
-        if done is not None:
-            self._hand_in(attempt, done)
+        ended = self._wait(attempt, description)
+        if ended is not None:
+            self._hand_in(attempt, *ended)
         elif not description.can("cancel"):
             self._wait_until_clear(attempt)
 
-    def _hand_in(self, attempt: Attempt, done: Completion) -> None:
+    def _hand_to_sandrun(self, attempt: Attempt, description: Description) -> bool:
+        """Submit the job; False when the attempt ended before it was started."""
+        if not attempt.job.uploads:
+            return self._submit(attempt, build(attempt.job, plain_manifest=description.foreign), description)
+        with self._inputs.fetched(attempt) as files:
+            body = build_from_files(attempt.job, files, plain_manifest=description.foreign)
+            return self._submit(attempt, body, description)
+
+    def _input_lost(self, attempt: Attempt, error: InputLostError | BrokerRefusedError) -> None:
+        if attempt.stop is Stop.CANCEL:
+            self._settlement.result(attempt, cancelled(attempt.key))
+        elif isinstance(error, BrokerRefusedError) and error.reason == "stale_lease":
+            self._settlement.drop(attempt, "the broker says so")
+        elif attempt.stop is None:
+            self._settlement.result(attempt, platform_failure(attempt.key, str(error)))
+
+    def _hand_in(self, attempt: Attempt, done: Completion, status: dict[str, Any]) -> None:
         """A verdict of `cancelled` is a result when the job's owner asked; otherwise it traces our own kill."""
         if done.failure != "cancelled" or attempt.stop is Stop.CANCEL:
-            self._settlement.result(attempt, done)
+            left = left_by(str(attempt.sandrun_id), status)
+            if left is None:
+                self._settlement.result(attempt, done)
+            else:
+                self._artifacts.hand_over(attempt, done, left)
         elif attempt.stop is Stop.RELEASE:
             self._settlement.release(attempt, "the node drains")
         else:
             self._settlement.result(attempt, platform_failure(attempt.key, "the job was cancelled inside sandrun"))
 
-    def _submit(self, attempt: Attempt, body: Body, description: Description) -> bool:
+    def _submit(self, attempt: Attempt, body: Body | FileBody, description: Description) -> bool:
         """Hand the job to sandrun; False when the attempt ended before it was started."""
         give_up = time.monotonic() + BUSY_SECONDS
         backoff = Backoff(0.2, 3.0)
@@ -122,7 +154,10 @@ class Runner:
                 self._settlement.release(attempt, "the lease was over before the start")
                 return False
             try:
-                sandrun_id = self._sandrun.submit(body, read_timeout)
+                if isinstance(body, FileBody):
+                    sandrun_id = self._sandrun.submit_files(body)
+                else:
+                    sandrun_id = self._sandrun.submit(body, read_timeout)
             except SandrunBusyError as error:
                 pause = backoff.next()
                 if time.monotonic() + pause > give_up:
@@ -139,8 +174,9 @@ class Runner:
             self._settlement.result(attempt, cancelled(attempt.key))
         return False
 
-    def _wait(self, attempt: Attempt, description: Description) -> Completion | None:
-        """The completion of the submitted job; None when it was given up while it may still run."""
+    def _wait(self, attempt: Attempt, description: Description) -> tuple[Completion, dict[str, Any]] | None:
+        """The completion of the submitted job and sandrun's last status of it; None when it was given up while it may
+        still run."""
         enforced = description.can("limits")
         allowed = attempt.job.timeout + (LIMIT_REPORT if enforced else FOREIGN_START)
         if description.can("wait"):
@@ -149,7 +185,7 @@ class Runner:
             status = self._poll(attempt, allowed)
         if status is not None:
             logs = status if description.can("wait", "result") else self._sandrun.logs(str(attempt.sandrun_id))
-            return completion(attempt.key, status, logs, description)
+            return completion(attempt.key, status, logs, description), status
         self._stopper.kill(attempt)
         if attempt.settled:
             return None

@@ -8,6 +8,8 @@ the caller, and it gets no query string and no keep-alive.
 from typing import Any
 from urllib.parse import quote
 
+import requests
+
 from agent.description import Description, read_description
 from agent.errors import (
     AnswerTimeoutError,
@@ -20,11 +22,12 @@ from agent.errors import (
     SandrunRefusedError,
     SandrunSilentError,
 )
-from agent.submission import Body
-from agent.transport import Answer, Transport
+from agent.submission import Body, FileBody
+from agent.transport import CONNECT_TIMEOUT, Answer, Transport
 
 HEALTH_TIMEOUT = 3.0
 CALL_TIMEOUT = 10.0
+FILES_TIMEOUT = 120.0  # unpacking a large archive takes sandrun a while
 STATUS_WAIT = 25  # seconds a waiting status holds, at most what the extension allows
 
 
@@ -32,6 +35,7 @@ class SandrunClient:
     """Calls to one sandrun. Usable from any thread. Errors are those of `agent.errors` under SandrunError."""
 
     def __init__(self, base_url: str) -> None:
+        self._base = base_url.rstrip("/")
         self._transport = Transport(base_url, keep_alive=False, direct=True)
 
     def describe(self) -> Description:
@@ -51,15 +55,24 @@ class SandrunClient:
 
         Raises SandrunBusyError (not now), SandrunRefusedError (never), SandrunGoneError (`sent` False: it got nothing).
         """
-        answer = self._call("POST", "/submit", read_timeout, body)
-        if answer.status in (429, 503):
-            raise SandrunBusyError(_said(answer))
-        if answer.status != 200:
-            raise SandrunRefusedError(f"sandrun refused the job ({answer.status}): {_said(answer)}")
-        job_id = _object(answer).get("job_id")
-        if not isinstance(job_id, str) or not job_id:
-            raise SandrunGoneError("/submit: the answer has no job_id")
-        return job_id
+        return _submitted(self._call("POST", "/submit", read_timeout, body))
+
+    def submit_files(self, body: FileBody) -> str:
+        """The same for a job that came as files, streamed from the disk."""
+        try:
+            answer = requests.post(
+                f"{self._base}/submit",
+                data=body.open(),
+                headers={"Content-Type": body.content_type},
+                timeout=(CONNECT_TIMEOUT, FILES_TIMEOUT),
+                proxies={"http": "", "https": ""},
+            )
+            said = Answer(answer.status_code, answer.content, None)
+        except requests.ConnectionError as error:
+            raise SandrunGoneError(f"sandrun broke off: {type(error).__name__}", sent=True) from error
+        except requests.RequestException as error:
+            raise SandrunSilentError(f"sandrun does not take the job: {type(error).__name__}") from error
+        return _submitted(said)
 
     def status(self, job_id: str, read_timeout: float, query: str = "") -> dict[str, Any]:
         """The job's status document. JobVanishedError when sandrun does not know it."""
@@ -84,6 +97,22 @@ class SandrunClient:
         answer = self._call("DELETE", f"/jobs/{quote(job_id, safe='')}", CALL_TIMEOUT)
         if answer.status not in (200, 202, 204, 404, 409, 410):
             raise SandrunGoneError(f"DELETE /jobs: status {answer.status}")
+
+    def forget(self, job_id: str) -> None:
+        """Delete an ended job's data (extension `forget`)."""
+        answer = self._call("DELETE", f"/jobs/{quote(job_id, safe='')}?forget=true", CALL_TIMEOUT)
+        if answer.status not in (200, 202, 204, 404, 409, 410):
+            raise SandrunGoneError(f"DELETE /jobs: status {answer.status}")
+
+    def live_logs(self, job_id: str, stdout_from: int, stderr_from: int, wait: int) -> dict[str, Any]:
+        """Output from these bytes on, in base64, as soon as there is some (extension `logs-base64`)."""
+        query = f"?stdout_from={stdout_from}&stderr_from={stderr_from}&wait={wait}&encoding=base64"
+        answer = self._get(f"/logs/{quote(job_id, safe='')}{query}", wait + CALL_TIMEOUT)
+        if answer.status == 404:
+            raise JobVanishedError("sandrun does not know the job's logs any more; was it restarted?")
+        if answer.status != 200:
+            raise SandrunGoneError(f"/logs: status {answer.status}")
+        return _object(answer)
 
     def may_submit(self) -> bool:
         """Whether a foreign sandrun would take and start a job now (`GET /stats`); True when it does not say."""
@@ -118,6 +147,17 @@ class SandrunClient:
                 # A kept-alive connection that had just been closed looks like this. Nothing that a job does leaves its
                 # sandbox, so a submit may be repeated too: at worst it runs twice and one run's result is never read.
                 sent = True
+
+
+def _submitted(answer: Answer) -> str:
+    if answer.status in (429, 503):
+        raise SandrunBusyError(_said(answer))
+    if answer.status != 200:
+        raise SandrunRefusedError(f"sandrun refused the job ({answer.status}): {_said(answer)}")
+    job_id = _object(answer).get("job_id")
+    if not isinstance(job_id, str) or not job_id:
+        raise SandrunGoneError("/submit: the answer has no job_id")
+    return job_id
 
 
 def _said(answer: Answer) -> str:

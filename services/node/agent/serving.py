@@ -35,6 +35,7 @@ class Serving:
             clock=clock,
             attempts=parts.attempts,
             orders=parts.orders,
+            live=parts.live,
             condition=condition,
             retry_cap=retry_cap,
         )
@@ -42,6 +43,7 @@ class Serving:
             session,
             broker=parts.broker,
             orders=parts.orders,
+            live=parts.live,
             on_broken=self.heartbeat.poke,
             on_reopened=self._broker_is_back,
             retry_cap=retry_cap,

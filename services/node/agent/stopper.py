@@ -52,4 +52,5 @@ class Stopper:
             # a sandrun that cannot cancel.
             if killed or attempt.sandrun_id is None:
                 attempt.ended.wait(CANCEL_GRACE)
-            self._settlement.result(attempt, cancelled(attempt.key))
+            if not attempt.delivering:  # otherwise it is settled when its files are sent
+                self._settlement.result(attempt, cancelled(attempt.key))

@@ -6,8 +6,11 @@ import gzip
 import io
 import json
 import re
+import secrets
 import tarfile
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from agent.errors import BadSubmissionError
@@ -27,6 +30,7 @@ ENTRYPOINTS = {
     "deno": "main.ts",
 }
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
+PIECE = 256 * 1024
 _ARCHIVES = (".tar.gz", ".tgz", ".zip")
 
 
@@ -50,6 +54,69 @@ def build(job: Job, *, plain_manifest: bool) -> Body:
     else:
         parts = [("job.tar.gz", _packed(files))]
     return multipart(parts, _utf8("manifest", json.dumps(manifest, ensure_ascii=False)))
+
+
+@dataclass(frozen=True)
+class FileBody:
+    """A multipart body whose files lie on the disk; `open` makes a fresh stream of it for each try."""
+
+    files: tuple[tuple[bytes, Path], ...]
+    """Head of the part, file."""
+    tail: bytes
+    content_type: str
+
+    def open(self) -> "FileStream":
+        """The body from its beginning."""
+        return FileStream(self)
+
+
+class FileStream:
+    """What requests reads a body from: it never holds more than a piece."""
+
+    def __init__(self, body: FileBody) -> None:
+        self._size = len(body.tail) + sum(len(head) + path.stat().st_size + 2 for head, path in body.files)
+        self._pieces = self._read_all(body)
+        self._rest = b""
+
+    def __len__(self) -> int:
+        return self._size
+
+    def read(self, size: int = -1, /) -> bytes:
+        """The next bytes; empty at the end."""
+        while not self._rest:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return b""
+            self._rest = piece
+        data, self._rest = (self._rest, b"") if size < 0 else (self._rest[:size], self._rest[size:])
+        return data
+
+    @staticmethod
+    def _read_all(body: FileBody) -> Iterator[bytes]:
+        for head, path in body.files:
+            yield head
+            with path.open("rb") as file:
+                while data := file.read(PIECE):
+                    yield data
+            yield b"\r\n"
+        yield body.tail
+
+
+def build_from_files(job: Job, files: list[tuple[str, Path]], *, plain_manifest: bool) -> FileBody:
+    """The body of a job that came as files, which go to sandrun as the client sent them."""
+    # 128 random bits, chosen after the files: no content can hold them.
+    mark = b"sandrun-agent-" + secrets.token_hex(16).encode()
+    manifest = _manifest(job, job.entrypoint, plain_manifest)
+    parts = []
+    for name, path in files:
+        if any(ord(character) < 32 for character in name):
+            raise BadSubmissionError(f"the file name {name!r} has control characters")
+        shown = name.replace("\\", "\\\\").replace('"', '\\"')
+        head = f'Content-Disposition: form-data; name="files"; filename="{shown}"\r\n'.encode()
+        parts.append((b"--" + mark + b"\r\n" + head + b"Content-Type: application/octet-stream\r\n\r\n", path))
+    text = _utf8("manifest", json.dumps(manifest, ensure_ascii=False))
+    tail = b"--" + mark + b'\r\nContent-Disposition: form-data; name="manifest"\r\n\r\n' + text
+    return FileBody(tuple(parts), tail + b"\r\n--" + mark + b"--\r\n", f"multipart/form-data; boundary={mark.decode()}")
 
 
 def entrypoint_of(job: Job) -> str:
@@ -87,7 +154,12 @@ def _boundary(contents: list[bytes]) -> bytes:
 
 
 def _manifest(job: Job, entrypoint: str, plain: bool) -> dict[str, Any]:
-    manifest: dict[str, Any] = {"entrypoint": entrypoint, "interpreter": job.interpreter}
+    manifest: dict[str, Any] = {"interpreter": job.interpreter}
+    if entrypoint:
+        manifest["entrypoint"] = entrypoint
+    if job.environment:
+        manifest["environment"] = job.environment
+    manifest |= {name: int(limit) for name, limit in job.limits.items()}
     if job.args:
         manifest["args"] = list(job.args)
     if job.outputs:

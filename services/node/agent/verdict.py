@@ -36,7 +36,27 @@ def completion(key: Key, status: dict[str, Any], logs: dict[str, Any], descripti
         output_bytes=_whole(metadata.get("stdout_bytes")),
         error_bytes=_whole(metadata.get("stderr_bytes")),
         message=_clean(str(message))[:500] if message else None,
+        extra=_extra(status, metadata, logs),
     )
+
+
+def _extra(status: dict[str, Any], metadata: dict[str, Any], logs: dict[str, Any]) -> dict[str, Any]:
+    """The bytes of output that is no text, where it was cut, and what sandrun says of the run in its own words."""
+    extra: dict[str, Any] = {}
+    for stream, name in (("stdout", "output"), ("stderr", "error")):
+        if isinstance(encoded := logs.get(f"{stream}_base64"), str):
+            extra[f"{name}_base64"] = encoded
+        if (cut_at := _whole(logs.get(f"{stream}_cut_at"))) is not None:
+            extra[f"{name}_cut_at"] = cut_at
+    worker = status.get("worker_metadata")
+    said = {
+        "job_hash": status.get("job_hash"),
+        "environment": metadata.get("environment"),
+        "entrypoint": metadata.get("entrypoint"),
+        **({name: worker.get(name) for name in ("worker_id", "signature")} if isinstance(worker, dict) else {}),
+    }
+    execution = {name: value for name, value in said.items() if isinstance(value, str) and value}
+    return extra | ({"execution": execution} if execution else {})
 
 
 def _failure(status: dict[str, Any], metadata: dict[str, Any], exit_code: int | None) -> str | None:

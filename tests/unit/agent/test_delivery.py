@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from agent.artifacts import Artifacts
 from agent.attempts import Attempts
 from agent.backoff import Backoff
 from agent.broker_client import BrokerClient
@@ -13,7 +14,10 @@ from agent.clock import BootClock
 from agent.delivery import CUT, Delivery
 from agent.model import Completion, Key
 from agent.outbox import Outbox
+from agent.sandrun_client import SandrunClient
+from agent.settlement import Releases, Settlement
 from agent.spool import Entry, Spool
+from agent.transfers import Transfers
 from unit.agent.http_fake import FakeServer
 
 WHO = {"node_id": "n", "session": "s"}
@@ -47,9 +51,15 @@ class Bench:
         self.outbox = Outbox(Spool(folder))
         self.over: list[str] = []
         self.delivery = Delivery(
-            BrokerClient(server.url, BootClock()),
+            broker := BrokerClient(server.url, BootClock()),
             self.outbox,
-            Attempts(),
+            attempts := Attempts(),
+            Artifacts(
+                Transfers(server.url, server.url),
+                SandrunClient(server.url),
+                Settlement(attempts, self.outbox, Releases(broker, attempts, lambda session, reason: None)),
+                lambda session, reason: None,
+            ),
             retry_cap=1.0,
             on_session_over=lambda who, reason: self.over.append(reason),
         )

@@ -92,6 +92,7 @@ def keep_open(url: str, said: Said) -> tuple[Session, Link, list[str], threading
         session,
         broker=BrokerClient(url, BootClock()),
         orders=said,  # type: ignore[arg-type]
+        live=said,  # type: ignore[arg-type]
         on_broken=lambda: None,
         on_reopened=lambda: reopened.append("again"),
         retry_cap=0.1,

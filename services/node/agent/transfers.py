@@ -1,0 +1,163 @@
+"""Files between broker, agent and sandrun: streamed, never whole in memory, each call with its bounds.
+
+requests in its plain form: `agent.transport` is made for small calls and gathers a request before it sends it.
+"""
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import quote
+
+import requests
+
+from agent.broker_client import shown
+from agent.errors import BrokerAwayError, BrokerRefusedError, SandrunGoneError, SessionOverError
+from agent.model import Key, Upload
+
+CONNECT_TIMEOUT = 3.0
+SILENCE = 30.0  # seconds without a byte after which a transfer is given up
+PIECE = 256 * 1024
+_LATER = {429, 500, 502, 503, 504}
+_SESSION_WORDS = {"unknown_node", "session_ended"}
+
+
+class Readable(Protocol):
+    """What requests streams a body from; it asks for the length first."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most `size` bytes."""
+
+    def __len__(self) -> int: ...
+
+
+class Transfers:
+    """Usable from any thread; each has connections of its own."""
+
+    def __init__(self, broker_url: str, sandrun_url: str) -> None:
+        self._broker = broker_url.rstrip("/")
+        self._sandrun = sandrun_url.rstrip("/")
+        self._local = threading.local()
+
+    # ---- broker
+
+    def fetch(self, who: dict[str, Any], key: Key, upload: Upload, target: Path) -> None:
+        """Continue the download of an input where `target` ends. BrokerAwayError when it broke off."""
+        have = target.stat().st_size if target.exists() else 0
+        url = f"{self._broker}/inputs/{quote(key.job_id, safe='')}/{upload.sha256}?fence={key.fence}"
+        headers = {**shown(who), **({"Range": f"bytes={have}-"} if have else {})}
+        with self._call("GET", url, headers=headers) as answer:
+            if answer.status_code == 416:
+                target.unlink()
+                raise BrokerAwayError("/inputs: the file is shorter than what there is of it")
+            _check("/inputs", answer)
+            with target.open("ab" if answer.status_code == 206 else "wb") as file:
+                try:
+                    for piece in answer.iter_content(PIECE):
+                        file.write(piece)
+                except requests.RequestException as error:
+                    raise BrokerAwayError(f"/inputs: {type(error).__name__}") from error
+
+    def missing(self, who: dict[str, Any], key: Key, wanted: list[str]) -> set[str]:
+        """Which of these contents the broker has not got for this attempt."""
+        url = f"{self._broker}/artifacts/{quote(key.job_id, safe='')}/missing?fence={key.fence}"
+        headers = {**shown(who), "Content-Type": "application/json"}
+        with self._call("POST", url, headers=headers, data=json.dumps({"sha256": wanted}).encode()) as answer:
+            _check("/artifacts", answer)
+            return set(answer.json()["missing"])
+
+    def put(self, who: dict[str, Any], key: Key, sha256: str, body: Readable) -> None:
+        """Send one content."""
+        url = f"{self._broker}/artifacts/{quote(key.job_id, safe='')}/{sha256}?fence={key.fence}"
+        with self._call("PUT", url, headers=shown(who), data=body if len(body) else b"") as answer:
+            _check("/artifacts", answer)
+
+    # ---- sandrun
+
+    @contextmanager
+    def output(self, sandrun_id: str, path: str, size: int) -> Iterator["Download"]:
+        """One file that a job left. SandrunGoneError; FileNotFoundError when sandrun has it no more."""
+        name = quote(path.encode("utf-8", "surrogateescape"))
+        url = f"{self._sandrun}/download/{quote(sandrun_id, safe='')}/{name}"
+        try:
+            with self._session(self._sandrun).get(url, stream=True, timeout=(CONNECT_TIMEOUT, SILENCE)) as answer:
+                if answer.status_code in (403, 404):
+                    raise FileNotFoundError(path)
+                if answer.status_code != 200:
+                    raise SandrunGoneError(f"/download: status {answer.status_code}")
+                yield Download(answer, size)
+        except requests.RequestException as error:
+            raise SandrunGoneError(f"/download: {type(error).__name__}") from error
+
+    def _call(self, method: str, url: str, **options: Any) -> requests.Response:
+        try:
+            return self._session(self._broker).request(
+                method, url, stream=True, allow_redirects=False, timeout=(CONNECT_TIMEOUT, SILENCE), **options
+            )
+        except requests.RequestException as error:
+            raise BrokerAwayError(f"{method}: {type(error).__name__}") from error
+
+    def _session(self, base: str) -> requests.Session:
+        sessions: dict[str, requests.Session] | None = getattr(self._local, "sessions", None)
+        if sessions is None:
+            sessions = self._local.sessions = {}
+        if base not in sessions:
+            session = sessions[base] = requests.Session()
+            session.trust_env = base == self._broker  # no proxy stands between here and our own sandrun
+        return sessions[base]
+
+
+class Download:
+    """A file on its way from sandrun, hashed as it passes."""
+
+    def __init__(self, answer: requests.Response, size: int) -> None:
+        self._answer = answer
+        self._size = size
+        self._hash = hashlib.sha256()
+        self.taken = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def read(self, size: int = -1, /) -> bytes:
+        """The next bytes. SandrunGoneError when it breaks off before its size."""
+        left = self._size - self.taken
+        if left <= 0:
+            return b""
+        try:
+            data: bytes = self._answer.raw.read(min(left, size if size > 0 else PIECE, PIECE), decode_content=True)
+        except Exception as error:
+            raise SandrunGoneError(f"/download: {type(error).__name__}") from error
+        if not data:
+            raise SandrunGoneError("/download: it ended early")
+        self.taken += len(data)
+        self._hash.update(data)
+        return data
+
+    def save(self, target: Path) -> str:
+        """Write all of it to a file; its SHA-256."""
+        with target.open("wb") as file:
+            while data := self.read():
+                file.write(data)
+        return self._hash.hexdigest()
+
+
+def _check(path: str, answer: requests.Response) -> None:
+    """Raise what a status outside 2xx means."""
+    if 200 <= answer.status_code < 300:
+        return
+    try:
+        said = answer.json()
+    except ValueError:
+        said = {}
+    said = said if isinstance(said, dict) else {}
+    reason = str(said.get("reason") or "")
+    message = f"{path}: {answer.status_code} {str(said.get('error') or '')[:300]}"
+    if reason in _SESSION_WORDS:
+        raise SessionOverError(reason)
+    if answer.status_code in _LATER:
+        raise BrokerAwayError(message, None)
+    raise BrokerRefusedError(answer.status_code, reason, message)
