@@ -1,0 +1,287 @@
+"""Whole jobs on the real images: files in, files out, live output, cancel, through broker, agent and sandrun."""
+
+import base64
+import hashlib
+import io
+import json
+import re
+import tarfile
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from support.bundle import Bundle, wait_until, wrapped
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Iterator[Bundle]:
+    with Bundle(nodes=2, broker={"NODE_TIMEOUT": "5", "BROKER_LIVE_TOTAL_BYTES": str(32 * MIB)}) as bundle:
+        yield bundle
+
+
+def sha(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def tar_gz(files: dict[str, bytes]) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=1) as archive:
+        for name, data in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+    return packed.getvalue()
+
+
+class SandrunClient:
+    """A program for one sandrun, written from its API's description: it knows nothing of brokers."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.http = requests.Session()
+        self.http.trust_env = False
+
+    def run(self, archive: bytes, manifest: dict[str, Any]) -> dict[str, Any]:
+        parts = [("files", ("project.tar.gz", archive)), ("manifest", (None, json.dumps(manifest)))]
+        answer = self.http.post(f"{self.url}/submit", files=parts, timeout=60).json()
+        assert answer["status"] == "queued"
+        job_id = answer["job_id"]
+
+        def ended() -> dict[str, Any] | None:
+            status = self.http.get(f"{self.url}/status/{job_id}", timeout=30).json()
+            assert status["status"] in ("queued", "running", "completed", "failed")
+            return status if status["status"] in ("completed", "failed") else None
+
+        status = wait_until(ended, seconds=60, what=f"{job_id} ends")
+        listed = self.http.get(f"{self.url}/outputs/{job_id}", timeout=30).json()
+        files = {}
+        for file in listed["files"]:
+            files[file["name"]] = self.http.get(f"{self.url}{file['download_url']}", timeout=60).content
+        return {"status": status, "logs": self.http.get(f"{self.url}/logs/{job_id}", timeout=30).json(), "files": files}
+
+
+def test_a_sandrun_client_needs_only_another_url(bundle: Bundle) -> None:
+    program = b"import sys, pathlib\nprint(sys.argv[1:])\nprint('e', file=sys.stderr)\n"
+    program += b"pathlib.Path('out').mkdir()\npathlib.Path('out/r.txt').write_text(open('data/in.txt').read() * 2)\n"
+    found = SandrunClient(bundle.url).run(
+        tar_gz({"main.py": program, "data/in.txt": b"abc"}), {"args": ["x", "y"], "outputs": ["out/"]}
+    )
+    assert found["status"]["status"] == "completed"
+    assert found["status"]["execution_metadata"]["exit_code"] == 0
+    assert found["status"]["job_hash"]
+    assert (found["logs"]["stdout"], found["logs"]["stderr"]) == ("['x', 'y']\n", "e\n")
+    assert found["files"] == {"out/r.txt": b"abcabc"}
+    entry = found["status"]["output_files"]["out/r.txt"]
+    assert (entry["size_bytes"], entry["sha256"]) == (6, sha(b"abcabc"))
+
+
+def test_every_byte_and_every_name_comes_back(bundle: Bundle) -> None:
+    code = """
+import os, sys
+for n in range(1000):
+    open(f"file {n:04}", "w").write(str(n))
+open("empty", "w").close()
+open("ünïcode ✓\\nsecond line", "wb").write(bytes(range(256)))
+sys.stdout.buffer.write(bytes(range(256)))
+"""
+    result = bundle.run(code, outputs=["*"])
+    assert result["status"] == "completed", result
+    assert base64.b64decode(result["output_base64"]) == bytes(range(256))
+    kept = {file["path"]: file for file in result["artifacts"]}
+    assert len(kept) == 1002, result["artifacts_dropped"]
+    assert kept["empty"]["size"] == 0
+    odd = kept["ünïcode ✓\nsecond line"]
+    assert bundle.get(odd["download_url"]).content == bytes(range(256))
+    packed = bundle.get(f"/download/{result['job_id']}").content
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        found = {member.name: read.read() for member in archive if (read := archive.extractfile(member)) is not None}
+    assert {name: sha(data) for name, data in found.items()} == {name: file["sha256"] for name, file in kept.items()}
+    assert found["file 0999"] == b"999"
+
+
+def test_large_files_pass_through_a_small_broker(bundle: Bundle) -> None:
+    """90 MB in and 200 MB out; the broker's resident memory grows by less than 64 MB."""
+    bundle.run("print('warm')")
+    before = peak_memory(bundle, reset=True)
+    block = hashlib.shake_256(b"seed").digest(MIB)
+    big = block * 90
+    code = """
+import hashlib
+data = open("big.bin", "rb").read()
+print(hashlib.sha256(data).hexdigest())
+del data
+block = open("big.bin", "rb").read(1024 * 1024)
+for n in range(4):
+    with open(f"out{n}.bin", "wb") as file:
+        file.write(bytes([n]))
+        for _ in range(50):
+            file.write(block)
+"""
+    manifest = {"entrypoint": "main.py", "outputs": ["out*"], "disk_mb": 300}
+    parts = [
+        ("files", ("main.py", code.encode())),
+        ("files", ("big.bin", big)),
+        ("manifest", (None, json.dumps(manifest))),
+    ]
+    job_id = bundle.http.post(f"{bundle.url}/submit", files=parts, timeout=120).json()["job_id"]
+    result = bundle.result(job_id, seconds=120)
+    assert result["output"] == sha(big) + "\n", result
+    kept = {file["path"]: file["sha256"] for file in result["artifacts"]}
+    assert kept == {f"out{n}.bin": sha(bytes([n]) + block * 50) for n in range(4)}, result["artifacts_dropped"]
+    with bundle.get(f"/download/{job_id}/out3.bin", stream=True, timeout=60) as answer:
+        hasher = hashlib.sha256()
+        for chunk in answer.iter_content(MIB):
+            hasher.update(chunk)
+    assert hasher.hexdigest() == kept["out3.bin"]
+    grown = peak_memory(bundle) - before
+    print(f"the broker's resident memory grew by {grown / MIB:.1f} MiB")
+    assert grown < 64 * MIB
+
+
+def peak_memory(bundle: Bundle, *, reset: bool = False) -> int:
+    """Peak resident bytes of the broker's process; `reset` begins anew at what it is now."""
+    script = "import glob\n"
+    script += "for p in glob.glob('/proc/[0-9]*'):\n"
+    script += "    if b'broker' in open(p + '/cmdline','rb').read().split(b'\\0'):\n"
+    script += (
+        "        open(p + '/clear_refs','w').write('5')\n" if reset else ""
+    ) + "        print(open(p + '/status').read())\n"
+    code, output = wrapped(bundle.broker).exec_run(["python", "-c", script])
+    assert code == 0, output
+    found = re.search(rb"VmHWM:\s+(\d+) kB", output)
+    assert found, output
+    return int(found[1]) * 1024
+
+
+def follow(bundle: Bundle, job_id: str) -> list[tuple[str, dict[str, Any]]]:
+    """All events to the end."""
+    events: list[tuple[str, dict[str, Any]]] = []
+    with requests.get(
+        f"{bundle.url}/logs/{job_id}", headers={"Accept": "text/event-stream"}, stream=True, timeout=60
+    ) as answer:
+        kind = ""
+        for line in answer.iter_lines(chunk_size=1):
+            name, _, value = line.decode().partition(": ")
+            if name == "event":
+                kind = value
+            elif name == "data":
+                events.append((kind, json.loads(value)))
+    return events
+
+
+def printed(events: list[tuple[str, dict[str, Any]]]) -> str:
+    return "".join(data["text"] for kind, data in events if kind == "stdout")
+
+
+def test_fifty_followers_of_a_chatty_job(bundle: Bundle) -> None:
+    code = "import time\nfor n in range(400):\n    print('line', n, flush=True)\n    time.sleep(0.005)\n"
+    job_id = bundle.submit(code)
+    heard: list[str] = []
+
+    def listen() -> None:
+        events = follow(bundle, job_id)
+        assert events[-1][0] == "end"
+        heard.append(printed(events))
+
+    listeners = [threading.Thread(target=listen) for _ in range(50)]
+    for listener in listeners:
+        listener.start()
+    result = bundle.result(job_id)
+    for listener in listeners:
+        listener.join(30)
+    assert len(heard) == 50
+    assert set(heard) == {result["output"]} == {"".join(f"line {n}\n" for n in range(400))}
+
+
+def test_live_output_survives_a_failover(bundle: Bundle) -> None:
+    bundle.wait_for_nodes(2)
+    code = "import time\nprint('begun', flush=True)\ntime.sleep(4)\nprint('done')\n"
+    job_id = bundle.submit(code)
+    events: list[tuple[str, dict[str, Any]]] = []
+    reading = threading.Thread(target=lambda: events.extend(follow(bundle, job_id)))
+    reading.start()
+
+    def begun() -> str | None:
+        logs = bundle.get(f"/logs/{job_id}").json()
+        return str(bundle.get(f"/status/{job_id}").json()["node_id"]) if "begun" in logs["stdout"] else None
+
+    node_id = wait_until(begun, seconds=30, what="the job prints")
+    victim = next(c for c in bundle.containers[1:] if node_id in bundle.logs(c))
+    wrapped(victim).kill("SIGKILL")
+    result = bundle.result(job_id)
+    reading.join(30)
+    assert (result["status"], result["output"]) == ("completed", "begun\ndone\n")
+    attempts = [data["attempt"] for kind, data in events if kind == "attempt"]
+    assert attempts == [1, 2]
+    second = events[[place for place, (kind, _) in enumerate(events) if kind == "attempt"][1] :]
+    assert printed(second) == "begun\ndone\n"
+    assert events[-1][0] == "end"
+    bundle.start_node()
+    bundle.wait_for_nodes(2)
+
+
+def test_a_cancelled_job_keeps_its_partial_output_and_files(bundle: Bundle) -> None:
+    code = "import time, os\nopen('partial.txt','w').write('so far')\nos.fork()\nprint('begun')\ntime.sleep(60)\n"
+    job_id = bundle.submit(code, outputs=["partial.txt"])
+    wait_until(lambda: "begun" in bundle.get(f"/logs/{job_id}").json()["stdout"], seconds=30, what="the job prints")
+    assert bundle.http.delete(f"{bundle.url}/jobs/{job_id}", timeout=10).status_code == 202
+    result = bundle.result(job_id, seconds=10)
+    assert (result["status"], result["failure"]) == ("failed", "cancelled")
+    assert "begun" in result["output"]
+    (kept,) = result["artifacts"]
+    assert bundle.get(kept["download_url"]).content == b"so far"
+
+
+def test_a_node_killed_while_it_sends_files(bundle: Bundle) -> None:
+    """SIGKILL as soon as the first bytes of its files are there: the job ends right on another node."""
+    bundle.wait_for_nodes(2)
+    code = "import os\nfor n in range(3):\n    open(f'o{n}','wb').write(os.urandom(60 * 1024 * 1024))\nprint('ran')\n"
+    job_id = bundle.submit(code, outputs=["o*"])
+
+    def arriving() -> str | None:
+        code, output = wrapped(bundle.broker).exec_run(["du", "-sb", "/data/blobs/incoming"])
+        size = int(output.split()[0]) if code == 0 else 0
+        status = bundle.get(f"/status/{job_id}").json()
+        return str(status["node_id"]) if size > MIB and status["status"] == "running" else None
+
+    node_id = wait_until(arriving, seconds=60, what="files arrive")
+    victim = next(c for c in bundle.containers[1:] if node_id in bundle.logs(c))
+    wrapped(victim).kill("SIGKILL")
+    result = bundle.result(job_id, seconds=90)
+    assert (result["status"], result["attempt"]) == ("completed", 2), result
+    assert result["node_id"] != node_id
+    assert sorted(file["path"] for file in result["artifacts"]) == ["o0", "o1", "o2"]
+    for file in result["artifacts"]:
+        assert sha(bundle.get(file["download_url"], timeout=60).content) == file["sha256"]
+
+    def no_orphans() -> bool:
+        _, output = wrapped(bundle.broker).exec_run(["find", "/data/blobs/incoming", "-type", "f"])
+        return not output.strip()
+
+    wait_until(no_orphans, seconds=30, what="half files are swept")
+    bundle.start_node()
+    bundle.wait_for_nodes(2)
+
+
+def test_a_broker_killed_while_a_node_fetches_the_input(bundle: Bundle) -> None:
+    bundle.wait_for_nodes(2)
+    big = hashlib.shake_256(b"input").digest(MIB) * 60
+    code = b"import hashlib\nprint(hashlib.sha256(open('big.bin','rb').read()).hexdigest())\n"
+    parts = [
+        ("files", ("main.py", code)),
+        ("files", ("big.bin", big)),
+        ("manifest", (None, '{"entrypoint": "main.py"}')),
+    ]
+    job_id = bundle.http.post(f"{bundle.url}/submit", files=parts, timeout=120).json()["job_id"]
+    wait_until(lambda: bundle.get(f"/status/{job_id}").json()["node_id"], seconds=30, what="a node has the job")
+    container = wrapped(bundle.broker)
+    container.kill("SIGKILL")
+    container.start()
+    wait_until(bundle._is_healthy, seconds=30, what="the broker is back")
+    result = bundle.result(job_id, seconds=90)
+    assert (result["status"], result["output"]) == ("completed", sha(big) + "\n"), result
