@@ -89,7 +89,7 @@ open("empty", "w").close()
 open("ünïcode ✓\\nsecond line", "wb").write(bytes(range(256)))
 sys.stdout.buffer.write(bytes(range(256)))
 """
-    result = bundle.run(code, outputs=["*"])
+    result = bundle.run(code)
     assert result["status"] == "completed", result
     assert base64.b64decode(result["output_base64"]) == bytes(range(256))
     kept = {file["path"]: file for file in result["artifacts"]}

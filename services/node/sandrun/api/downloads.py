@@ -10,6 +10,7 @@ from urllib.parse import quote, unquote_to_bytes
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 from starlette.background import BackgroundTask
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.types import Receive, Scope, Send
 
 from sandrun.api import docs, models
@@ -26,6 +27,14 @@ __all__ = ["Download", "router"]
 #: A stranger's files may be pages: a browser must not run them in the name of this address.
 SAFE_HEADERS = {"Content-Security-Policy": "sandbox", "X-Content-Type-Options": "nosniff"}
 
+
+class AnyPath(PathConvertor):
+    """As `path`, and line breaks too: a job may have put them into the names of its files."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("any_path", AnyPath())
 router = APIRouter()
 
 
@@ -83,7 +92,7 @@ async def download_all(job: JobDep, service: ServiceDep) -> StreamingResponse:
     )
 
 
-@router.get("/download/{job_id}/{path:path}", responses=docs.DOWNLOAD_ONE, response_class=StreamingResponse)
+@router.get("/download/{job_id}/{path:any_path}", responses=docs.DOWNLOAD_ONE, response_class=StreamingResponse)
 async def download_one(request: Request, job: JobDep, service: ServiceDep, path: str) -> StreamingResponse:
     """One output file with its MIME type. The path's bytes, percent-encoded, are the name that the job gave it."""
     wanted = _raw_path(request, path)
