@@ -47,7 +47,7 @@ class SandrunClient:
         self.http.trust_env = False
 
     def run(self, archive: bytes, manifest: dict[str, Any]) -> dict[str, Any]:
-        parts = [("files", ("project.tar.gz", archive)), ("manifest", (None, json.dumps(manifest)))]
+        parts: list[Any] = [("files", ("project.tar.gz", archive)), ("manifest", (None, json.dumps(manifest)))]
         answer = self.http.post(f"{self.url}/submit", files=parts, timeout=60).json()
         assert answer["status"] == "queued"
         job_id = answer["job_id"]
@@ -123,7 +123,7 @@ for n in range(4):
             file.write(block)
 """
     manifest = {"entrypoint": "main.py", "outputs": ["out*"], "disk_mb": 300}
-    parts = [
+    parts: list[Any] = [
         ("files", ("main.py", code.encode())),
         ("files", ("big.bin", big)),
         ("manifest", (None, json.dumps(manifest))),
@@ -147,7 +147,7 @@ def peak_memory(bundle: Bundle, *, reset: bool = False) -> int:
     """Peak resident bytes of the broker's process; `reset` begins anew at what it is now."""
     script = "import glob\n"
     script += "for p in glob.glob('/proc/[0-9]*'):\n"
-    script += "    if b'broker' in open(p + '/cmdline','rb').read().split(b'\\0'):\n"
+    script += "    if open(p + '/cmdline','rb').read().split(b'\\0')[1:3] == [b'-m', b'broker']:\n"
     script += (
         "        open(p + '/clear_refs','w').write('5')\n" if reset else ""
     ) + "        print(open(p + '/status').read())\n"
@@ -272,7 +272,7 @@ def test_a_broker_killed_while_a_node_fetches_the_input(bundle: Bundle) -> None:
     bundle.wait_for_nodes(2)
     big = hashlib.shake_256(b"input").digest(MIB) * 60
     code = b"import hashlib\nprint(hashlib.sha256(open('big.bin','rb').read()).hexdigest())\n"
-    parts = [
+    parts: list[Any] = [
         ("files", ("main.py", code)),
         ("files", ("big.bin", big)),
         ("manifest", (None, '{"entrypoint": "main.py"}')),
