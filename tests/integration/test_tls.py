@@ -256,3 +256,14 @@ def test_a_job_reaches_neither_broker_nor_caddy(overlay: Overlay) -> None:
     assert result["status"] == "completed", result
     assert "REACHED" not in result["output"]
     assert len(result["output"].splitlines()) == len(targets) + 3
+
+
+def test_a_client_cannot_lie_about_its_address(overlay: Overlay) -> None:
+    """Wrong keys are counted by address: were X-Forwarded-For believed, each of these would come from another one."""
+    with overlay.client() as client:
+        wrong = {"Authorization": "Bearer " + "0" * 64}
+        statuses = [
+            client.get("/jobs", headers=wrong | {"X-Forwarded-For": f"203.0.113.{n}"}).status_code for n in range(60)
+        ]
+        assert (statuses[0], statuses[-1]) == (401, 429)
+        assert client.get("/jobs", headers=overlay.key).status_code == 200, "a right key is served"
