@@ -21,6 +21,7 @@ from broker.api import (
     session,
     transfers,
     usage,
+    webhooks,
 )
 from broker.api.lean import LeanRoute
 
@@ -28,7 +29,21 @@ pytestmark = pytest.mark.anyio
 
 ROUTES = [
     route
-    for module in (jobs, job_input, logs, files, nodes, transfers, info, overview, keys, session, usage, health)
+    for module in (
+        jobs,
+        job_input,
+        logs,
+        files,
+        nodes,
+        transfers,
+        info,
+        overview,
+        keys,
+        session,
+        usage,
+        webhooks,
+        health,
+    )
     for route in module.router.routes
     if isinstance(route, LeanRoute)
 ]
@@ -106,6 +121,9 @@ async def test_answers_have_their_declared_form(api: Api) -> None:
     await check("POST", "/results/batch", {"job_ids": [job_id, "nobody"]})
     await check("GET", f"/jobs/{job_id}", form="/jobs/{job_id}")
     await check("DELETE", f"/jobs/{job_id}", form="/jobs/{job_id}")
+    await check("GET", f"/jobs/{job_id}/webhooks", form="/jobs/{job_id}/webhooks")
+    await check("POST", f"/jobs/{job_id}/webhooks/redeliver", form="/jobs/{job_id}/webhooks/redeliver")
+    await check("DELETE", "/jobs?label=a=none", form="/jobs")
     await check("GET", f"/jobs/{job_id}/input", form="/jobs/{job_id}/input")
     await check("GET", f"/outputs/{job_id}", form="/outputs/{job_id}")
     for path in ("/jobs", "/nodes", "/overview", "/health", "/ready", "/stats", "/environments"):

@@ -8,12 +8,14 @@ import re
 import tarfile
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
 from support.bundle import Bundle, wait_until, wrapped
+from support.readme import examples
 
 MIB = 1024 * 1024
 
@@ -78,6 +80,25 @@ def test_a_sandrun_client_needs_only_another_url(bundle: Bundle) -> None:
     assert found["files"] == {"out/r.txt": b"abcabc"}
     entry = found["status"]["output_files"]["out/r.txt"]
     assert (entry["size_bytes"], entry["sha256"]) == (6, sha(b"abcabc"))
+
+
+def test_the_readmes_examples(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Word for word but for the port; a job that runs on makes the cancel of the upload mean something."""
+    (tmp_path / "project.tar.gz").write_bytes(tar_gz({"main.py": b"import time; time.sleep(30)"}))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NO_PROXY", "localhost")
+    names: dict[str, Any] = {}
+    blocks = examples("Whole jobs")
+    assert len(blocks) == 5
+    for block in blocks:
+        exec(block.replace("http://localhost:8000", bundle.url), names)
+    assert (names["result"]["status"], names["result"]["output"]) == ("completed", "hello ['x']\n")
+    assert names["content"] == b"done"
+    assert "event: end" in capsys.readouterr().out
+    assert bundle.result(names["upload"]["job_id"])["failure"] == "cancelled"
+    assert [attempt["outcome"] for attempt in names["attempts"]] == ["completed"]
 
 
 def test_every_byte_and_every_name_comes_back(bundle: Bundle) -> None:

@@ -124,6 +124,13 @@ class Settings(BaseSettings):
     live_total_bytes: int = Field(64 * MIB, ge=MIB)
     """Live output kept of all jobs together."""
 
+    webhook_secret: str | None = Field(None, repr=False)
+    """Signs webhooks (Standard Webhooks: whsec_ and base64). Without it one is made and kept beside the database."""
+    webhook_secret_file: Path | None = None
+    """The same from a file."""
+    webhook_allow: str = ""
+    """Hosts, addresses and networks, separated by commas, that webhooks may reach although they are not public."""
+
     link_grace: float = Field(0.5, ge=0.05)
     """How long a node may take to come back after its link broke."""
     link_trouble_grace: float = Field(5, ge=0)

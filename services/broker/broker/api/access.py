@@ -58,6 +58,8 @@ RULES: dict[tuple[str, str], Rule] = {
     ("GET", "/jobs/{job_id}"): Rule.OWNER,
     ("DELETE", "/jobs/{job_id}"): Rule.OWNER,
     ("GET", "/jobs/{job_id}/input"): Rule.OWNER,
+    ("GET", "/jobs/{job_id}/webhooks"): Rule.OWNER,
+    ("POST", "/jobs/{job_id}/webhooks/redeliver"): Rule.OWNER,
     ("GET", "/logs/{job_id}"): Rule.OWNER,
     ("GET", "/outputs/{job_id}"): Rule.OWNER,
     ("GET", "/download/{job_id}"): Rule.OWNER,

@@ -10,6 +10,7 @@ from broker.domain.words import AttemptOutcome, Failure, JobStatus, LostReason
 __all__ = [
     "BeatAnswer",
     "CancelAnswer",
+    "CancelManyAnswer",
     "ClaimAnswer",
     "CompleteAnswer",
     "CompleteBatchAnswer",
@@ -32,6 +33,7 @@ __all__ = [
     "OverviewAnswer",
     "ProgressAnswer",
     "ReadyAnswer",
+    "RedeliverAnswer",
     "RegisterAnswer",
     "ReleaseAnswer",
     "ResultAnswer",
@@ -44,6 +46,7 @@ __all__ = [
     "SubmitBatchAnswer",
     "UsageAnswer",
     "UsageExportAnswer",
+    "WebhooksAnswer",
     "WhoAnswer",
     "errors",
 ]
@@ -444,6 +447,46 @@ class EnvironmentsAnswer(Answer):
 
     templates: list[str]
     stats: dict[str, int | float]
+
+
+class Delivery(Answer):
+    """One try to deliver a webhook."""
+
+    at: str
+    status: int | None
+    error: str | None
+    seconds: float
+
+
+class WebhookInfo(Answer):
+    """A webhook: owed, delivered or failed."""
+
+    id: str
+    url: str
+    state: str
+    attempts: int
+    next_at: str | None
+    deliveries: list[Delivery]
+
+
+class WebhooksAnswer(Answer):
+    """What became of a job's webhooks."""
+
+    webhooks: list[WebhookInfo]
+
+
+class RedeliverAnswer(Answer):
+    """How many are delivered once more."""
+
+    redelivered: int
+
+
+class CancelManyAnswer(Answer):
+    """`cancelled` at once, `requested` of their nodes; `more` jobs match: call again."""
+
+    cancelled: int
+    requested: int
+    more: bool
 
 
 class CompletedJob(Answer):

@@ -26,6 +26,7 @@ from broker.api import (
     session,
     transfers,
     usage,
+    webhooks,
 )
 from broker.api.access import RULES, WEBSOCKET, Rule, rule_for
 from broker.api.admin_socket import AdminSocket
@@ -55,6 +56,7 @@ def make_app(broker: Broker) -> "FrontDoor":
     )
     app.state.broker = broker
     modules = (
+        webhooks,
         jobs,
         job_input,
         logs,

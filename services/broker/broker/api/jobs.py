@@ -11,6 +11,7 @@ from starlette.responses import Response
 from broker.api.access import principal_of
 from broker.api.answers import (
     CancelAnswer,
+    CancelManyAnswer,
     JobAnswer,
     JobListAnswer,
     JobWithAttemptsAnswer,
@@ -40,6 +41,7 @@ router = APIRouter(route_class=LeanRoute, tags=["jobs"])
 
 MAX_WAIT_SECONDS = 60
 MAX_KEY_CHARS = 200
+MAX_CANCELLED = 10_000
 NOT_ENDED = "Job not completed"
 
 UPLOAD_SCHEMA = {
@@ -195,6 +197,23 @@ async def job_with_attempts(request: Request, job_id: str) -> Response:
     job = await queries.job(job_id)
     attempts = [attempt_json(attempt) for attempt in await queries.attempts(job_id)]
     return Json({**job_json(job, queries.waiting_for(job)), "attempts": attempts})
+
+
+@router.delete("/jobs", response_model=CancelManyAnswer, responses=errors(422, 503))
+async def cancel_many(
+    request: Request,
+    label: Annotated[str | None, Query(max_length=400, pattern="^[^=]+=", description="name=value")] = None,
+    submitter: Annotated[str | None, Query(max_length=256)] = None,
+    status: Annotated[JobStatus | None, Query()] = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_CANCELLED)] = MAX_CANCELLED,
+) -> Response:
+    """End every job that matches all of these (at least one) and has not ended."""
+    if label is None and submitter is None and status is None:
+        raise HttpError(422, "Say which jobs: label=name=value, submitter or status.")
+    name, _, value = (label or "").partition("=")
+    wanted = JobFilter(status, submitter, (name, value) if label else None, owner=principal_of(request).sees)
+    found = await broker_of(request).finishing.cancel_many(wanted, limit)
+    return Json({"cancelled": found.cancelled, "requested": found.requested, "more": found.more})
 
 
 @router.delete(

@@ -25,6 +25,7 @@ from broker.service.sessions import SessionBook
 from broker.service.submit import Submits
 from broker.service.tally import Tally
 from broker.service.waits import EndWaits
+from broker.service.webhooks import Webhooks
 from broker.settings import Settings
 from broker.store.base import Store
 from broker.store.blobs.folder import BlobFolder
@@ -48,6 +49,7 @@ class Broker:
     queries: Queries
     links: Links
     live: LiveBook
+    webhooks: Webhooks
     files: Files
     reaper: Reaper
     overview: Overview
@@ -98,6 +100,7 @@ class Broker:
             self.queue.ready(class_key, 1)
         self._assemble(clock)
         await self.folder.open()
+        await self.webhooks.start()
         await self.keys.load()
         today = self.quotas.today
         self.quotas.restore(backlog.holdings, await self.store.access.usage(today, today, None))
@@ -122,12 +125,13 @@ class Broker:
             total_bytes=settings.live_total_bytes,
         )
         self.files = Files(store, book, self.folder, clock, settings)
-        self.reaper = Reaper(store, book, queue, self.links, self.files, clock, settings)
         self.claims = Claims(store, book, queue, clock, settings)
-        self.submits = Submits(store, book, queue, self.fair, clock, settings, self.quotas)
+        self.queries = Queries(store, book, self.waits, clock, settings)
+        self.webhooks = Webhooks(store.webhooks, self.queries.result, clock, settings)
+        self.reaper = Reaper(store, book, queue, self.links, self.files, self.webhooks, clock, settings)
+        self.submits = Submits(store, book, queue, self.fair, clock, settings, self.quotas, self.webhooks)
         self.finishing = Finishing(store, book, self.links, self.files, clock, settings)
         self.nodes = Nodes(store, book, queue, self.links, clock, settings)
-        self.queries = Queries(store, book, self.waits, clock, settings)
         self.overview = Overview(store, book, self.links, self.tally, clock)
         self.events = EventHub(self.overview.take)
 
@@ -151,6 +155,7 @@ class Broker:
         if self._tasks:
             await asyncio.wait(self._tasks)
         await self.keys.save_uses()
+        await self.webhooks.stop()
         if self.store.alive():
             await self.store.save_leases(self.book.unsaved_leases(), self.clock.now())
         await self.store.close()
@@ -171,6 +176,8 @@ class Broker:
             self.queue.bounded(changes.bounds)
             self._share(changes)
             self.waits.finished(changes.finished)
+            if self.ready:  # what ended before is found when webhooks are started
+                self.webhooks.finished(changes.finished)
             if changes.owned:
                 self.quotas.take(changes.owned)
             if changes.steps:

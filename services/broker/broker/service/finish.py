@@ -1,19 +1,22 @@
 """What nodes say about their attempts: started, completed, released. What clients want ended: cancel."""
 
+import asyncio
 import base64
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 from broker.clock import Clock
-from broker.domain.words import AttemptOutcome, Failure
+from broker.domain.words import AttemptOutcome, Failure, JobStatus
 from broker.errors import NotFoundError
 from broker.service.files import Files
 from broker.service.links import Links
 from broker.service.sessions import SessionBook
 from broker.settings import Settings
 from broker.store.base import Store
-from broker.store.records import CancelOutcome, Completion, CompletionOutcome, Lost, Ref, StoredFile
+from broker.store.records import CancelOutcome, Completion, CompletionOutcome, JobFilter, Lost, Ref, StoredFile
 from broker.wire.nodes import Artifact, Completed, DroppedArtifact, NodeCall, Release, Start
 
 __all__ = ["Finishing", "judge"]
@@ -23,6 +26,17 @@ _DETAILS = {
     "limit", "usage", "signal", "output_bytes", "error_bytes", "output_cut_at", "error_cut_at", "message",
     "artifacts_dropped", "execution",
 }  # fmt: skip
+
+
+CANCEL_AT_A_TIME = 100
+
+
+class CancelledMany(NamedTuple):
+    """What a cancel of many did; `more`: the limit was reached."""
+
+    cancelled: int
+    requested: int
+    more: bool
 
 
 class Finishing:
@@ -81,6 +95,33 @@ class Finishing:
             kind = "cancel" if outcome.requested else "lost"
             self._links.tell(outcome.node_id, {"type": kind, "job_id": job_id, "fence": outcome.fence})
         return outcome
+
+    async def cancel_many(self, wanted: JobFilter, limit: int) -> CancelledMany:
+        """End up to `limit` of the jobs that match and have not ended, some at a time."""
+        done = CancelledMany(0, 0, False)
+        for status in (JobStatus.PENDING, JobStatus.ASSIGNED, JobStatus.RUNNING):
+            if wanted.status not in (None, status):
+                continue
+            following: int | None = None
+            while True:
+                page = replace(wanted, status=status, before=following, limit=CANCEL_AT_A_TIME)
+                jobs, following = await self._store.list_jobs(page)
+                room = limit - done.cancelled - done.requested
+                outcomes = await asyncio.gather(*(self._cancel_if_there(job.id) for job in jobs[:room]))
+                requested = sum(outcome is not None and outcome.requested for outcome in outcomes)
+                ended = sum(outcome is not None for outcome in outcomes) - requested
+                done = CancelledMany(done.cancelled + ended, done.requested + requested, len(jobs) > room)
+                if following is None or done.more:
+                    break
+            if done.more:
+                break
+        return done
+
+    async def _cancel_if_there(self, job_id: str) -> CancelOutcome | None:
+        try:
+            return await self.cancel(job_id)
+        except NotFoundError:
+            return None
 
     async def _holder(self, job_id: str) -> str | None:
         job = await self._store.job(job_id)

@@ -11,6 +11,7 @@ from broker.service.files import Files
 from broker.service.links import Links
 from broker.service.matching import ClaimQueue
 from broker.service.sessions import NodeSession, SessionBook
+from broker.service.webhooks import Webhooks
 from broker.settings import Settings
 from broker.store.base import Store
 from broker.store.records import SweepPolicy, Swept
@@ -39,10 +40,12 @@ class Reaper:
         queue: ClaimQueue,
         links: Links,
         files: Files,
+        webhooks: Webhooks,
         clock: Clock,
         settings: Settings,
     ) -> None:
         self._files = files
+        self._webhooks = webhooks
         self._store = store
         self._book = book
         self._queue = queue
@@ -110,6 +113,7 @@ class Reaper:
         await self._reject_impossible(now)
         await self._save_leases(now)
         await self._files.tick()
+        await self._webhooks.tick()
         return self._pause(swept)
 
     async def lost(self, session: NodeSession) -> None:

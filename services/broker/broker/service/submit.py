@@ -4,7 +4,8 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -17,9 +18,10 @@ from broker.errors import IdempotencyConflictError, InvalidFieldError, Overloade
 from broker.service.matching import ClaimQueue
 from broker.service.quotas import Quotas
 from broker.service.sessions import SessionBook
+from broker.service.webhooks import Webhooks, check_url
 from broker.settings import Settings
 from broker.store.base import Store
-from broker.store.records import Idempotency, NewJob, StoredFile, Submission, SubmitOutcome
+from broker.store.records import Idempotency, NewJob, StoredFile, Submission, SubmitOutcome, Webhook
 from broker.wire.jobs import SubmitJob
 
 __all__ = ["COMMON_INTERPRETERS", "Submits", "new_job_id"]
@@ -67,7 +69,9 @@ class Submits:
         clock: Clock,
         settings: Settings,
         quotas: Quotas,
+        webhooks: Webhooks,
     ) -> None:
+        self._webhooks = webhooks
         self._store = store
         self._book = book
         self._queue = queue
@@ -106,6 +110,7 @@ class Submits:
             outcome = await self._store.submit(Submission(new, idempotency), now)
             stored = {job.id for job in outcome.jobs if job.status is JobStatus.PENDING}
             kept = {job.id for job in outcome.jobs}
+            self._owe(new, kept)
         finally:
             for job in new:
                 if job.id not in stored:  # its rank counted it as pending
@@ -117,6 +122,13 @@ class Submits:
             raise IdempotencyConflictError
         return outcome
 
+    def _owe(self, jobs: Sequence[NewJob], kept: Collection[str]) -> None:
+        """What is owed to callback URLs, now that it is stored. A job that has ended already is told at once."""
+        for job in jobs:
+            if job.webhook is not None and job.id in kept:
+                self._webhooks.owe(replace(job.webhook, job_id=job.id))
+                self._webhooks.finished([job.id])
+
     def _check(self, job: SubmitJob, now: float, where: str) -> _Checked:
         limit = self._settings.job_timeout
         if job.timeout is not None and job.timeout > limit:
@@ -127,6 +139,8 @@ class Submits:
         class_key = job_class.key()
         if not job_class.is_plain:
             self._check_classes(class_key)
+        if job.callback_url is not None:
+            check_url(job.callback_url)
         run_at = _moment(job.not_before, now, f"{where}not_before")
         return _Checked(
             job,
@@ -158,6 +172,7 @@ class Submits:
             run_at=run_at,
             give_up_at=give_up_at,
             dialect=SANDRUN if uploads else None,
+            webhook=None if job.callback_url is None else Webhook(f"wh_{new_job_id()}", "", job.callback_url),
             inputs=tuple(StoredFile(f"{n:05d}", file.sha256, file.size) for n, file in enumerate(uploads)),
             dedupe_key=_owned(_dedupe_key(job, timeout, spec), owner) if job.cache else None,
         )

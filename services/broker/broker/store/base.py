@@ -34,6 +34,7 @@ from broker.store.records import (
     SweepPolicy,
     Swept,
 )
+from broker.store.webhooks import WebhookStore
 
 __all__ = ["Store", "Subscriber"]
 
@@ -120,7 +121,12 @@ class Store(Protocol):
         """End pending jobs of a class that nobody could run."""
         ...
 
-    # ---- files
+    # ---- files and webhooks
+
+    @property
+    def webhooks(self) -> WebhookStore:
+        """What is owed to callback URLs."""
+        ...
 
     async def artifacts(self, job_id: str) -> list[StoredFile]:
         """What the job left, by path; a copy of an identical job has that one's."""

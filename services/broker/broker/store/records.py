@@ -35,6 +35,7 @@ __all__ = [
     "SweepPolicy",
     "Swept",
     "UsageRow",
+    "Webhook",
 ]
 
 Ref = tuple[str, int]
@@ -80,6 +81,24 @@ class NewJob:
     dedupe_key: str | None = None
     dialect: str | None = None
     inputs: tuple[StoredFile, ...] = ()
+    webhook: "Webhook | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """The end of a job, owed to a URL. `state`: owed, delivered or failed."""
+
+    id: str
+    job_id: str
+    url: str
+    state: str = "owed"
+    attempts: int = 0
+    created_at: float = 0.0
+    next_at: float | None = None
+    payload: str | None = None
+    """JSON, fixed when the job ended."""
+    deliveries: str = "[]"
+    """JSON list of the last tries."""
 
 
 @dataclass(frozen=True, slots=True)

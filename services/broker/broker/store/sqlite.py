@@ -46,6 +46,7 @@ from broker.store.records import (
 )
 from broker.store.sql import keys, upkeep
 from broker.store.transaction import Transaction
+from broker.store.webhooks import SqliteWebhooks
 from broker.store.writer import GroupWriter
 
 __all__ = ["SqliteStore"]
@@ -55,6 +56,7 @@ class SqliteStore:
     """See broker.store.base.Store. One process per file."""
 
     access: SqliteAccess
+    webhooks: SqliteWebhooks
 
     def __init__(
         self,
@@ -89,6 +91,7 @@ class SqliteStore:
         self._subscriber = subscriber
         self._writer = GroupWriter(connection, self._committed, limit=self._max_queued, jitter=self._jitter)
         self.access = SqliteAccess(self._writer, self._reader)
+        self.webhooks = SqliteWebhooks(self._writer, self._reader)
 
     async def close(self) -> None:
         """Finish what waits; fold the log back; let the next broker in."""

@@ -24,6 +24,7 @@ __all__ = [
     "nodes",
     "tombstones",
     "usage_days",
+    "webhooks",
 ]
 
 NEVER = 9e15
@@ -208,6 +209,27 @@ class NodeRow(SQLModel, table=True):
     jobs_failed: int = 0
 
 
+class WebhookRow(SQLModel, table=True):
+    """The end of a job, owed to its callback_url: written with the job, kept until it is delivered or given up."""
+
+    __tablename__: ClassVar[Any] = "webhooks"
+    __table_args__ = (
+        Index("webhook_job", "job_id"),
+        _partial("webhook_owed", "state", where="state = 'owed'"),
+        {"sqlite_with_rowid": False},
+    )
+
+    id: str = Field(primary_key=True)
+    job_id: str
+    url: str
+    state: str
+    attempts: int
+    created_at: float
+    next_at: float | None
+    payload: str | None
+    deliveries: str
+
+
 class Tombstone(SQLModel, table=True):
     """The id of a job that was deleted after RESULT_TTL, so that it is answered with 410 for a while."""
 
@@ -293,3 +315,4 @@ idempotency_keys = _table(IdempotencyKey)
 broker_state = _table(BrokerState)
 api_keys = _table(ApiKey)
 usage_days = _table(UsageDay)
+webhooks = _table(WebhookRow)

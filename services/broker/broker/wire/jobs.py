@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, FailFast, Field, model_validator
 
 from broker.wire.fields import (
     Base64,
@@ -27,6 +27,12 @@ def _only_text(value: object) -> object:
     if not isinstance(value, str):
         raise ValueError("must be a number of seconds from now, at most a year, or an ISO 8601 time")
     return value
+
+
+def _no_control(text: str) -> str:
+    if not text.isprintable() or " " in text:
+        raise ValueError("must be a URL without spaces and control characters")
+    return text
 
 
 Time = Annotated[datetime, Field(strict=False), BeforeValidator(_only_text)]
@@ -100,6 +106,9 @@ class SubmitJob(BaseModel):
     not_before: Moment | None = Field(None, description="When the job may start.")
     cache: bool = Field(False, description="An identical earlier success, if it is still kept, is the answer.")
     labels: Labels = Field(default_factory=dict)
+    callback_url: Annotated[str, Field(max_length=2000), AfterValidator(_no_control)] | None = Field(
+        None, description="Told when the job has ended."
+    )
     submitter: ShortText | None = Field(None, description="Whose job it is: submitters get fair shares.")
 
     @model_validator(mode="after")

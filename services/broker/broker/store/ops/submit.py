@@ -8,7 +8,7 @@ from broker.store.changes import Step
 from broker.store.ops import files
 from broker.store.ops.usage import CACHED, SUBMITTED, meter_job
 from broker.store.records import NewJob, Submission, SubmitOutcome, SubmittedJob
-from broker.store.sql import life, upkeep
+from broker.store.sql import life, upkeep, webhooks
 from broker.store.tables import NEVER
 from broker.store.transaction import Transaction
 
@@ -70,6 +70,9 @@ def _store(tx: Transaction, job: NewJob, now: float) -> SubmittedJob:
     cached = job.dedupe_key is not None and _join_identical(tx, job.dedupe_key, row, now)
     seq = tx.insert(life.INSERT_JOB, row)
     tx.run(life.INSERT_INPUT, {"seq": seq, "code": job.code, "spec": job.spec})
+    if job.webhook is not None:
+        hook = {"id": job.webhook.id, "job_id": job.id, "url": job.webhook.url, "now": now}
+        tx.run(webhooks.INSERT, hook)
     if job.inputs:
         files.add_inputs(tx, seq, job.inputs)
     status = JobStatus(row["status"])
