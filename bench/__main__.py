@@ -15,6 +15,7 @@ from pathlib import Path
 import uvloop
 
 from bench.figures import Figure, markdown, plain
+from bench.live import measure_live
 from bench.sandbox import measure_sandbox
 from bench.scale import measure_aside, measure_million
 from bench.shapes import measure_shapes
@@ -29,6 +30,7 @@ PARTS: dict[str, Callable[[Path, int], Awaitable[list[Figure]]]] = {
     "shapes": measure_shapes,
     "shell": measure_shell,
     "sandbox": measure_sandbox,
+    "live": measure_live,
 }
 
 

@@ -231,8 +231,7 @@ class Agent:
             self.parts.settlement.release(attempt, "the node drains")
         else:
             self.parts.slots.add(attempt)
-            if attempt.job.follow:
-                self.parts.live.follow(attempt.key)
+            self.parts.live.granted(attempt)
 
     def _wake(self) -> None:
         if self._serving is not None:

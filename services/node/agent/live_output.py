@@ -19,6 +19,7 @@ from agent.threads import Crash
 LOG = EventLog("agent.live")
 
 MOST_FOLLOWED = 64
+MOST_EARLY = 256
 LOG_WAIT = 10  # seconds that a waiting log call of sandrun holds
 GATHER = 0.04  # between two calls to the broker: several lines go in one, and 300 ms are far away
 MOST_BYTES = 384 * 1024  # of each stream in one call: the protocol's 1 MiB, in base64
@@ -36,6 +37,8 @@ class LiveOutput:
         self._crash = crash
         self._lock = threading.Lock()
         self._followed: dict[Key, threading.Event] = {}
+        self._early: dict[Key, tuple[int, int]] = {}
+        """Wishes for attempts that are not here yet: the link is quicker than a claim's answer can be."""
         self.possible = False
         """Whether this sandrun gives running jobs' output as bytes."""
 
@@ -48,6 +51,9 @@ class LiveOutput:
     def follow(self, key: Key, stdout_from: int = 0, stderr_from: int = 0) -> None:
         """Send this attempt's output from these bytes on; nothing when it is followed, unknown or over."""
         attempt = self._attempts.find(key)
+        if attempt is None:
+            self._remember(key, stdout_from, stderr_from)
+            attempt = self._attempts.find(key)  # it may have come meanwhile
         if attempt is None or attempt.settled or not self.possible:
             return
         with self._lock:
@@ -58,6 +64,19 @@ class LiveOutput:
             f"follow-{key.job_id[:8]}",
             lambda: self._run(attempt, {"stdout": stdout_from, "stderr": stderr_from}, enough),
         )
+
+    def granted(self, attempt: Attempt) -> None:
+        """A claim brought this attempt; whoever reads it may have been told of before the claim's answer was here."""
+        with self._lock:
+            early = self._early.pop(attempt.key, None)
+        if early is not None or attempt.job.follow:
+            self.follow(attempt.key, *(early or (0, 0)))
+
+    def _remember(self, key: Key, stdout_from: int, stderr_from: int) -> None:
+        with self._lock:
+            self._early[key] = (stdout_from, stderr_from)
+            while len(self._early) > MOST_EARLY:
+                self._early.pop(next(iter(self._early)))
 
     def unfollow(self, keys: Iterable[Key]) -> None:
         """Nobody reads these any more."""
