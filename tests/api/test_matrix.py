@@ -15,8 +15,10 @@ from typing import Any
 
 import httpx
 import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
-from broker.api.access import RULES, Rule
+from broker.api.access import RULES, WEBSOCKET, Rule
 from support.broker_process import BrokerProcess
 
 pytestmark = pytest.mark.anyio
@@ -208,6 +210,19 @@ async def test_every_call_by_every_caller(world: World) -> None:
             if not good:
                 wrong.append((method, template, who, status, text[:100]))
     assert not wrong
+
+
+async def test_the_websocket_by_every_caller(process: BrokerProcess, world: World) -> None:
+    job_id = await world.job()
+    for who, expected in EXPECTED[RULES[WEBSOCKET, "/stream/{job_id}"]].items():
+        url = f"ws://127.0.0.1:{process.port}/stream/{job_id}"
+        try:
+            async with connect(url, additional_headers=world.shows[who]) as socket:
+                assert await socket.recv() == "[STATUS] queued"
+            status = ALLOWED
+        except InvalidStatus as refused:
+            status = refused.response.status_code
+        assert (who, status) == (who, expected)
 
 
 async def test_no_node_acts_for_another(world: World) -> None:
