@@ -93,7 +93,7 @@ BAD_FIELDS: list[tuple[str, Any]] = [
     ("submitter", ""),
     ("submitter", "\x00"),
     ("verify", {"replicas": 3}),
-    ("callback_url", "http://example.com"),
+    ("callback_url", "ftp://example.com"),
     ("colour", "red"),
 ]
 
@@ -195,7 +195,8 @@ async def test_paths_and_queries(api: Api, method: str, path: str, status: int) 
 
 
 @pytest.mark.parametrize(
-    ("path", "allowed"), [("/jobs/x", "DELETE, GET"), ("/submit", "POST"), ("/nodes/x/drain", "POST"), ("/jobs", "GET")]
+    ("path", "allowed"),
+    [("/jobs/x", "DELETE, GET"), ("/submit", "POST"), ("/nodes/x/drain", "POST"), ("/jobs", "DELETE, GET")],
 )
 async def test_a_wrong_method_is_told_the_right_ones(api: Api, path: str, allowed: str) -> None:
     response = await api.call("PATCH", path)
