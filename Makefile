@@ -43,6 +43,7 @@ check: venv ## Lint, types, layers
 unit: venv ## Tests that need no Docker
 	$(PYTEST) -m "not docker"
 
+integration: export SANDRUN_ALL_IMAGES := 1
 integration: venv images ## Tests on the real images (needs Docker)
 	$(PYTEST) -m docker
 

@@ -26,7 +26,8 @@ from agent.transfers import Transfers
 LOG = EventLog("agent.artifacts")
 
 RETRY_BASE, RETRY_CAP = 0.2, 5.0
-MOST_NAMED = 100  # dropped files that a completion names
+MOST_NAMED = 200  # dropped files that a completion names
+SANDRUN_NAMES = 100  # dropped files that our sandrun names
 TRIES = 5  # of one file whose content sandrun gives with another checksum than it said
 
 
@@ -59,6 +60,10 @@ def left_by(sandrun_id: str, status: dict[str, Any]) -> Left | None:
         for each in (said if isinstance(said, list) else ())
         if isinstance(each, dict)
     ]
+    notes = status.get("output_notes")
+    if isinstance(notes, list) and len(dropped) >= SANDRUN_NAMES:
+        # sandrun names the first only, and counts all of them in sentences.
+        dropped += [{"path": "", "size": None, "reason": str(note)[:100]} for note in notes]
     return Left(sandrun_id, files, dropped[:MOST_NAMED]) if files or dropped else None
 
 
