@@ -16,6 +16,7 @@ from broker.api import (
     jobs,
     keys,
     logs,
+    metrics,
     nodes,
     overview,
     session,
@@ -43,6 +44,7 @@ ROUTES = [
         usage,
         webhooks,
         health,
+        metrics,
     )
     for route in module.router.routes
     if isinstance(route, LeanRoute)
@@ -59,7 +61,7 @@ KEYED = {
 
 
 NOT_JSON = {
-    ("POST", "/link"), ("GET", "/events"), ("GET", "/inputs/{job_id}/{sha256}"),
+    ("POST", "/link"), ("GET", "/events"), ("GET", "/metrics"), ("GET", "/inputs/{job_id}/{sha256}"),
     ("PUT", "/artifacts/{job_id}/{sha256}"),
     ("POST", "/artifacts/{job_id}/missing"), ("GET", "/download/{job_id}"), ("HEAD", "/download/{job_id}"),
     ("GET", "/download/{job_id}/{path}"), ("HEAD", "/download/{job_id}/{path}"),

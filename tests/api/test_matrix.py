@@ -27,7 +27,19 @@ ALLOWED = 0
 """Neither 401, 403 nor a failure of the broker; and for an owner's job not the 404 that strangers get."""
 EXPECTED: dict[Rule, dict[str, int]] = {
     Rule.PUBLIC: dict.fromkeys(
-        ("nobody", "client", "other client", "node", "other node", "join token", "admin", "expired", "revoked"), ALLOWED
+        (
+            "nobody",
+            "client",
+            "other client",
+            "node",
+            "other node",
+            "join token",
+            "metrics",
+            "admin",
+            "expired",
+            "revoked",
+        ),
+        ALLOWED,
     ),
     Rule.CLIENT: {
         "nobody": 401,
@@ -36,6 +48,7 @@ EXPECTED: dict[Rule, dict[str, int]] = {
         "node": 401,
         "other node": 401,
         "join token": 403,
+        "metrics": 403,
         "admin": ALLOWED,
         "expired": 401,
         "revoked": 401,
@@ -47,6 +60,7 @@ EXPECTED: dict[Rule, dict[str, int]] = {
         "node": 401,
         "other node": 401,
         "join token": 403,
+        "metrics": 403,
         "admin": ALLOWED,
         "expired": 401,
         "revoked": 401,
@@ -57,6 +71,7 @@ EXPECTED: dict[Rule, dict[str, int]] = {
         "other client": 401,
         "node": ALLOWED,
         "join token": 401,
+        "metrics": 401,
         "admin": 401,
         "expired": 401,
         "revoked": 401,
@@ -69,7 +84,20 @@ EXPECTED: dict[Rule, dict[str, int]] = {
         "node": 401,
         "other node": 401,
         "join token": ALLOWED,
+        "metrics": 403,
         "admin": 403,
+        "expired": 401,
+        "revoked": 401,
+    },
+    Rule.METRICS: {
+        "nobody": 401,
+        "client": 403,
+        "other client": 403,
+        "node": 401,
+        "other node": 401,
+        "join token": 403,
+        "metrics": ALLOWED,
+        "admin": ALLOWED,
         "expired": 401,
         "revoked": 401,
     },
@@ -80,6 +108,7 @@ EXPECTED: dict[Rule, dict[str, int]] = {
         "node": 401,
         "other node": 401,
         "join token": 403,
+        "metrics": 403,
         "admin": ALLOWED,
         "expired": 401,
         "revoked": 401,
@@ -171,6 +200,7 @@ async def world(process: BrokerProcess) -> AsyncIterator[World]:
             ("client", "client"),
             ("other client", "client"),
             ("join token", "node"),
+            ("metrics", "metrics"),
             ("revoked", "admin"),
         ):
             made = await world.ok("admin", "POST", "/keys", {"name": who, "role": role})

@@ -47,7 +47,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     create = commands.add_parser("create", help="make a key and print it: it is shown once")
     create.add_argument("--name", required=True, help="what it is for")
-    create.add_argument("--role", choices=("client", "node", "admin"), default="client", help="client unless set")
+    create.add_argument(
+        "--role", choices=("client", "node", "metrics", "admin"), default="client", help="client unless set"
+    )
     create.add_argument("--expires-in", type=_seconds, metavar="TIME", help="30d, 12h, 90m, 60s; never unless set")
     _add_limits(create)
     commands.add_parser("list", help="show all keys, without their secrets")
@@ -111,10 +113,10 @@ def _show(command: str, answer: dict[str, Any]) -> None:
             print("The key is shown this once:", file=sys.stderr)
             print(answer["key"])
         case "list":
-            print(f"{'ID':12}  {'ROLE':6}  {'STATE':10}  {'LAST USED':20}  NAME")
+            print(f"{'ID':12}  {'ROLE':7}  {'STATE':10}  {'LAST USED':20}  NAME")
             for key in answer["keys"]:
                 used = (key["last_used_at"] or "never")[:19]
-                print(f"{key['id']:12}  {key['role']:6}  {_state(key):10}  {used:20}  {key['name']}")
+                print(f"{key['id']:12}  {key['role']:7}  {_state(key):10}  {used:20}  {key['name']}")
             if answer["auth"] != "required":
                 print("BROKER_AUTH is off: nobody is asked for these keys.", file=sys.stderr)
         case "revoke":

@@ -61,12 +61,15 @@ def main() -> None:
 
 
 def _config(settings: Settings, broker: Broker) -> uvicorn.Config:
+    shell = _shell(settings)
+    shell.answers = broker.meter.answers
+    broker.meter.connections = lambda: shell.doors.total
     return uvicorn.Config(
         make_app(broker),
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http=protocol(_shell(settings)),
+        http=protocol(shell),
         ws="websockets-sansio",
         ws_max_size=MAX_FRAME_BYTES,
         lifespan="on",

@@ -4,6 +4,7 @@ listens on the proxy's socket too, and which ends when the store has ended for g
 import asyncio
 import logging
 import socket
+import time
 from types import FrameType
 
 import uvicorn
@@ -14,11 +15,15 @@ __all__ = ["Server"]
 
 log = logging.getLogger(__name__)
 
+TICK_SECONDS = 0.1
+"""Between two looks of uvicorn at whether it should end."""
+
 
 class Server(uvicorn.Server):
     """`failed` once it ended by itself."""
 
     failed = False
+    _ticked = 0.0
 
     def __init__(self, config: uvicorn.Config, broker: Broker) -> None:
         super().__init__(config)
@@ -32,11 +37,18 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second: whether to end. Without the store's writer nothing can be served any more: whoever
         started the process starts it again."""
+        self._measure_lag()
         if not self.failed and not self._broker.store.alive():
             log.critical("the store has ended: the process ends too")
             self.failed = True
             self._broker.begin_stop()
         return await super().on_tick(counter) or self.failed
+
+    def _measure_lag(self) -> None:
+        now = time.perf_counter()
+        if self._ticked:
+            self._broker.meter.lags.add(max(0.0, now - self._ticked - TICK_SECONDS))
+        self._ticked = now
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen; on the proxy's socket (BROKER_PROXY_SOCKET) too."""

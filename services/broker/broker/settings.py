@@ -57,6 +57,8 @@ class Settings(BaseSettings):
     """A file that holds an admin key's secret."""
     join_token_file: Path | None = None
     """A file that holds the secret with which nodes join."""
+    metrics_key_file: Path | None = None
+    """A file that holds the secret with which a monitoring system reads GET /metrics."""
     admin_socket: Path | None = None
     """Where the command broker-keys reaches the broker; admin.sock beside the database unless set."""
     login_seconds: float = Field(8 * 3600, ge=60)
@@ -160,7 +162,9 @@ class Settings(BaseSettings):
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
 
-    @field_validator("published", "admin_key_file", "join_token_file", "admin_socket", mode="before")
+    @field_validator(
+        "published", "admin_key_file", "join_token_file", "metrics_key_file", "admin_socket", mode="before"
+    )
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         """What ${NAME:-} in a compose file leaves behind."""

@@ -31,6 +31,8 @@ class Rule(Enum):
     """A node in its present session (headers Sandrun-Node and Sandrun-Session)."""
     JOIN = "join"
     """A join token: a key of role node."""
+    METRICS = "metrics"
+    """Keys of role metrics, and admins."""
     ADMIN = "admin"
     """Keys of admins."""
 
@@ -88,7 +90,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("POST", "/nodes/{node_id}/resume"): Rule.ADMIN,
     ("GET", "/overview"): Rule.CLIENT,
     ("GET", "/events"): Rule.CLIENT,
-    ("GET", "/metrics"): Rule.ADMIN,
+    ("GET", "/metrics"): Rule.METRICS,
     # Keys, logins, usage
     ("GET", "/session"): Rule.PUBLIC,
     ("POST", "/session"): Rule.PUBLIC,

@@ -1,6 +1,6 @@
 """The application: FastAPI for the documents and the odd request, a front door before it for everything known."""
 
-from collections.abc import MutableMapping
+from collections.abc import Awaitable, MutableMapping
 from functools import partial
 from typing import Any
 
@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from broker import __version__
 from broker.api import (
@@ -20,6 +20,7 @@ from broker.api import (
     jobs,
     keys,
     logs,
+    metrics,
     nodes,
     overview,
     reference,
@@ -69,6 +70,7 @@ def make_app(broker: Broker) -> "FrontDoor":
         session,
         usage,
         health,
+        metrics,
         dashboard,
         reference,
     )
@@ -96,11 +98,14 @@ class FrontDoor:
         self._with_rest: dict[tuple[str, str], tuple[ASGIApp, str, str]] = {}
         self._rules: dict[ASGIApp, tuple[Rule, bool]] = {}
         """Endpoint -> its rule, and whether its calls may last."""
+        self._names: dict[ASGIApp, str] = {}
+        """Endpoint -> what the metrics call it."""
         self._methods = sorted({method for route in routes for method in route.methods or ()})
         for route in routes:
-            for method in route.methods or ():
+            for method in sorted(route.methods or ()):
                 line = (method, route.path)
                 self._rules[route.app] = (rule_for(*line), line in LONG_LIVED)
+                self._names.setdefault(route.app, f"{method} {route.path}")
                 first, parameter, last = _parts(route.path)
                 if parameter is None:
                     self._fixed[method, route.path] = route.app
@@ -118,6 +123,21 @@ class FrontDoor:
         if scope["type"] == "websocket":
             await self._serve_websocket(path, scope, receive, send)
             return
+        answers = self._broker.meter.answers
+        call = ""
+
+        def counted(message: Message) -> Awaitable[None]:  # no coroutine of its own: every answer comes by here
+            if message["type"] == "http.response.start":
+                answers[call, message["status"]] += 1
+            return send(message)
+
+        endpoint = self._find(scope, scope["method"], path)
+        if endpoint is not None:
+            call = self._names[endpoint]
+        await self._serve(endpoint, path, scope, receive, counted)
+
+    async def _serve(self, endpoint: ASGIApp | None, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through to its endpoint, if nothing speaks against that."""
         if self._broker.stopping and path not in ALWAYS_SERVED:
             response = error_response(StoppingError())
             response.headers["Connection"] = "close"
@@ -129,7 +149,6 @@ class FrontDoor:
             await error_response(error)(scope, receive, send)
             return
         scope["app"] = self.app
-        endpoint = self._find(scope, scope["method"], path)
         if endpoint is None:
             allowed = self._allowed(path)
             endpoint = _method_not_allowed(scope, allowed) if allowed else self.app

@@ -35,12 +35,14 @@ _ROLES = {
     Rule.CLIENT: (Role.CLIENT, Role.ADMIN),
     Rule.OWNER: (Role.CLIENT, Role.ADMIN),
     Rule.JOIN: (Role.NODE,),
+    Rule.METRICS: (Role.METRICS, Role.ADMIN),
     Rule.ADMIN: (Role.ADMIN,),
 }
 _FOR = {
     Rule.CLIENT: "This call is for clients: use a key of role client or admin.",
     Rule.OWNER: "This call is for clients: use a key of role client or admin.",
     Rule.JOIN: "Nodes join with a join token: use a key of role node.",
+    Rule.METRICS: "This call is for monitoring: use a key of role metrics or admin.",
     Rule.ADMIN: "This call is for admins: use a key of role admin.",
 }
 

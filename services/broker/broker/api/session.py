@@ -44,8 +44,10 @@ async def log_in(request: Request, body: LogIn) -> Response:
         return Json(_who(False, None), headers=NO_STORE)
     try:
         held = broker.keys.recognise(body.key)
-        if held.principal.role is Role.NODE:
-            raise WrongRoleError("A join token is for nodes: log in with a key of role client or admin.")
+        if held.principal.role not in (Role.CLIENT, Role.ADMIN):
+            raise WrongRoleError(
+                f"A key of role {held.principal.role} is not for people: log in with a key of role client or admin."
+            )
     except BrokerError as error:
         raise slowed(error, request.scope, broker) from None
     value = broker.logins.begin(held)

@@ -49,7 +49,7 @@ async def usage(request: Request, owner: Owner = None) -> Response:
     whose = _whose(request, owner)
     today = broker.quotas.today
     rows = await broker.store.access.usage(today, today, whose)
-    keys = [held.key.id for held in broker.keys if held.key.role != "node"] if whose is None else [whose]
+    keys = [held.key.id for held in broker.keys if held.key.role in ("client", "admin")] if whose is None else [whose]
     owners = [
         {
             "owner": key_id,

@@ -49,6 +49,15 @@ class JobClass:
         """Whether it asks for nothing out of the ordinary: there are few such classes."""
         return self == JobClass(self.interpreter, self.memory_mb) and self.memory_mb <= PLAIN_MEMORY_MB
 
+    @property
+    def wishes(self) -> list[str]:
+        """What it asks for beside its interpreter, for people."""
+        said = [f"{self.memory_mb} MiB"] if self.memory_mb else []
+        said += ["GPU"] if self.gpu else []
+        said += [f"{self.min_cpu_cores:g} cores"] if self.min_cpu_cores else []
+        said += [f"{name}={value}" for name, value in self.labels]
+        return said + ([self.region] if self.region else [])
+
     def key(self) -> str:
         """The class as compact text: what the store keeps with each job."""
         parts: list[object] = [

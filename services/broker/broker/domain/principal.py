@@ -13,6 +13,8 @@ class Role(StrEnum):
     """Submits jobs, and sees its own."""
     NODE = "node"
     """A join token: registers nodes, which then hold session secrets of their own."""
+    METRICS = "metrics"
+    """Reads GET /metrics, and nothing else: what a monitoring system is given."""
     ADMIN = "admin"
     """Sees and does everything that is not a node's."""
 

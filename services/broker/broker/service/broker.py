@@ -16,6 +16,7 @@ from broker.service.links import Graces, Links
 from broker.service.live.book import LiveBook
 from broker.service.logins import Logins
 from broker.service.matching import ClaimQueue
+from broker.service.meter import Meter
 from broker.service.nodes import Nodes
 from broker.service.overview import Overview
 from broker.service.queries import Queries
@@ -67,6 +68,7 @@ class Broker:
         self.waits = EndWaits(settings.max_waiting_calls)
         self.fair = FairShare()
         self.tally = Tally()
+        self.meter = Meter()
         self.ready = False
         """Whether calls are served: after start, before stop."""
         self.folder = BlobFolder(
@@ -125,7 +127,7 @@ class Broker:
             total_bytes=settings.live_total_bytes,
         )
         self.files = Files(store, book, self.folder, clock, settings)
-        self.claims = Claims(store, book, queue, clock, settings)
+        self.claims = Claims(store, book, queue, clock, settings, self.meter.claims)
         self.queries = Queries(store, book, self.waits, clock, settings)
         self.webhooks = Webhooks(store.webhooks, self.queries.result, clock, settings)
         self.reaper = Reaper(store, book, queue, self.links, self.files, self.webhooks, clock, settings)
@@ -182,6 +184,7 @@ class Broker:
                 self.quotas.take(changes.owned)
             if changes.steps:
                 self.tally.take(changes.steps, self.clock.now())
+                self.meter.take(changes)
                 self.events.take(changes.steps)
                 self.live.stepped(changes.steps)
                 self.files.stepped(changes.steps)

@@ -1,10 +1,12 @@
 """Claims: a node asks for jobs, and waits for them if it wants to."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from broker.clock import Clock
+from broker.domain.histogram import Histogram
 from broker.errors import SessionEndedError
 from broker.service.matching import ClaimQueue
 from broker.service.sessions import NodeSession, SessionBook
@@ -30,12 +32,22 @@ class Grant:
 class Claims:
     """Hands jobs to nodes."""
 
-    def __init__(self, store: Store, book: SessionBook, queue: ClaimQueue, clock: Clock, settings: Settings) -> None:
+    def __init__(
+        self,
+        store: Store,
+        book: SessionBook,
+        queue: ClaimQueue,
+        clock: Clock,
+        settings: Settings,
+        seconds: Histogram,
+    ) -> None:
         self._store = store
         self._book = book
         self._queue = queue
         self._clock = clock
         self._settings = settings
+        self._seconds = seconds
+        """How long the store took for each claim that asked it."""
         self._stopping = False
 
     def stop(self) -> None:
@@ -86,6 +98,7 @@ class Claims:
 
     async def _take(self, session: NodeSession, wish: Claim) -> ClaimGrant:
         """What can be had right now."""
+        began = time.perf_counter()
         classes = self._queue.runnable(session)
         granted = await self._store.claim(
             ClaimRequest(
@@ -100,6 +113,7 @@ class Claims:
             ),
             self._clock.now(),
         )
+        self._seconds.add(time.perf_counter() - began)
         if granted.full or granted.ended:
             self._queue.offer(classes)
         if granted.ended:

@@ -36,8 +36,15 @@ SAVE_SECONDS = 30.0
 """How late a key's last use may be written down."""
 SHORTEST_FILE_SECRET = 32
 """Characters of a secret in a file; 32 hexadecimal digits are 128 bits."""
-FILE_KEYS = {Role.ADMIN: "file-admin", Role.NODE: "file-join"}
+FILE_KEYS = {Role.ADMIN: "file-admin", Role.NODE: "file-join", Role.METRICS: "file-metrics"}
 """Ids of the keys that come from files; they cannot be changed here."""
+
+
+_FILE_VARIABLES = {
+    Role.ADMIN: "BROKER_ADMIN_KEY_FILE",
+    Role.NODE: "BROKER_JOIN_TOKEN_FILE",
+    Role.METRICS: "BROKER_METRICS_KEY_FILE",
+}
 
 
 @dataclass(slots=True, eq=False)
@@ -78,7 +85,12 @@ class Keys:
         """Read the store's keys and the files'. StartError for a file that cannot be used."""
         for key in await self._store.keys():
             self._take(key)
-        for role, path in ((Role.ADMIN, self._settings.admin_key_file), (Role.NODE, self._settings.join_token_file)):
+        files = {
+            Role.ADMIN: self._settings.admin_key_file,
+            Role.NODE: self._settings.join_token_file,
+            Role.METRICS: self._settings.metrics_key_file,
+        }
+        for role, path in files.items():
             if path is not None:
                 self._take(_file_key(role, path, self._clock.now()))
         if self._settings.auth == "required" and not any(self._is_live_admin(held) for held in self):
@@ -235,7 +247,7 @@ def _matches(key: Key, digest: str, now: float) -> bool:
 
 def _file_key(role: Role, path: Path, now: float) -> Key:
     """The key whose secret a file holds (Docker and Kubernetes secrets)."""
-    variable = "BROKER_ADMIN_KEY_FILE" if role is Role.ADMIN else "BROKER_JOIN_TOKEN_FILE"
+    variable = _FILE_VARIABLES[role]
     try:
         text = path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:

@@ -110,14 +110,9 @@ def node_state(session: NodeSession, now: float) -> str:
 
 def _class(key: str, counts: Mapping[int, int], total: int, groups: Sequence[ProfileGroup]) -> dict[str, Any]:
     of = JobClass.from_key(key)
-    wishes = [f"{of.memory_mb} MiB"] if of.memory_mb else []
-    wishes += ["GPU"] if of.gpu else []
-    wishes += [f"{of.min_cpu_cores:g} cores"] if of.min_cpu_cores else []
-    wishes += [f"{name}={value}" for name, value in of.labels]
-    wishes += [of.region] if of.region else []
     return {
         "interpreter": of.interpreter,
-        "wishes": wishes,
+        "wishes": of.wishes,
         "runnable": any(group.can_run(key) for group in groups),
         "pending": total,
         "priorities": {str(priority): count for priority, count in sorted(counts.items())},

@@ -62,6 +62,8 @@ class Reaper:
         self._saved_at = clock.now()
         self._unmatched_since: dict[str, float] = {}
         self._awake_at = time.monotonic()
+        self.hopeless: frozenset[str] = frozenset()
+        """Classes with claimable jobs that no live node could run, as of the last tick."""
 
     async def run(self) -> None:
         """Tick until cancelled."""
@@ -105,7 +107,8 @@ class Reaper:
         await self._rescue_silent(now)
         sending = self._files.sending()
         policy = replace(self._policy, spared=sending) if sending else self._policy
-        swept = await self._store.sweep(now, policy, self._hopeless(now))
+        self.hopeless = self._hopeless(now)
+        swept = await self._store.sweep(now, policy, self.hopeless)
         for node_id, (job_id, fence) in swept.overdue:
             self._links.tell(node_id, {"type": "lost", "job_id": job_id, "fence": fence})
         for node_id in swept.forgotten_nodes:

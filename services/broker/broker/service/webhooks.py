@@ -118,6 +118,8 @@ class Webhooks:
         )
         self._client = httpx.AsyncClient(timeout=TIMEOUT_SECONDS, follow_redirects=False, trust_env=False)
         self._forgot_at = 0.0
+        self.deliveries = {"delivered": 0, "retried": 0, "failed": 0}
+        """What became of each try; `failed`: there is no other."""
 
     async def start(self) -> None:
         """Take up what an earlier process left."""
@@ -142,6 +144,11 @@ class Webhooks:
             for job_id in job_ids:
                 if job_id in self._owed:
                     self._spawn(self._take_up(job_id))
+
+    @property
+    def due(self) -> int:
+        """Ended jobs whose receivers have not heard of them yet."""
+        return len(self._tasks)
 
     async def of_job(self, job_id: str) -> list[Webhook]:
         """What is or was owed for a job."""
@@ -205,6 +212,7 @@ class Webhooks:
         else:
             pause = RETRIES[attempts - 1] * random.uniform(0.8, 1.2)  # noqa: S311  # jitter, no secret
             next_at = self._clock.now() + pause
+        self.deliveries["retried" if state == "owed" else state] += 1
         seconds = round(self._clock.now() - began, 3)
         entry = {"at": iso(began), "status": status, "error": error, "seconds": seconds}
         deliveries = [*json.loads(webhook.deliveries), entry][-DELIVERIES_KEPT:]

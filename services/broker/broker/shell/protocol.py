@@ -5,7 +5,8 @@ Nothing is logged for it: a stranger could fill the log.
 """
 
 import asyncio
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple, cast
 
 import httptools
@@ -70,6 +71,8 @@ class Shell:
     """Seconds that the head of a request may take, and that a connection may be silent before its first."""
     doors: Doors
     unread: Unread
+    answers: Counter[tuple[str, int]] = field(default_factory=Counter)
+    """(nothing, HTTP status) of what the shell answered by itself."""
 
 
 def protocol(shell: Shell) -> type[asyncio.Protocol]:
@@ -291,6 +294,7 @@ class _Protocol(HttpToolsProtocol):
             self._refuse(TOO_SLOW)
 
     def _refuse(self, refusal: Refusal) -> None:
+        self.shell.answers["", int(refusal.status[:3])] += 1
         body = b'{"error":"%s"}' % refusal.sentence
         head = b"HTTP/1.1 %s\r\ncontent-type: application/json\r\n%scontent-length: %d\r\nconnection: close\r\n\r\n"
         self.transport.write(head % (refusal.status, refusal.headers, len(body)) + body)

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from broker.store.access import AccessStore
 from broker.store.changes import Changes
+from broker.store.load import StoreLoad
 from broker.store.records import (
     Attempt,
     Backlog,
@@ -192,6 +193,10 @@ class Store(Protocol):
 
     async def node_counters(self) -> dict[str, tuple[int, int]]:
         """Node id -> jobs that it completed, and failed."""
+        ...
+
+    def load(self) -> StoreLoad:
+        """What there is to do, and how long that takes."""
         ...
 
     def trouble(self) -> str | None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from broker.domain.fairshare import Flow
-from broker.domain.words import Failure, JobStatus
+from broker.domain.words import AttemptOutcome, Failure, JobStatus
 
-__all__ = ["Changes", "Owned", "Step"]
+__all__ = ["Changes", "Ended", "Owned", "Step"]
 
 
 class Step(NamedTuple):
@@ -25,6 +25,14 @@ class Step(NamedTuple):
     """Since it was submitted: when it is handed out for the first time, and when it ends."""
     failure: Failure | None = None
     owner: str | None = None
+
+
+class Ended(NamedTuple):
+    """The end of an attempt, with what its node measured."""
+
+    outcome: AttemptOutcome
+    wall_seconds: float | None = None
+    cpu_seconds: float | None = None
 
 
 class Owned(NamedTuple):
@@ -54,6 +62,8 @@ class Changes:
     """Node id -> change in the number of attempts that it holds."""
     steps: list[Step] = field(default_factory=list)
     """Every job's change of status, in order; deletions are counted in `totals` alone."""
+    ended: list[Ended] = field(default_factory=list)
+    """Every attempt that ended."""
     totals: dict[JobStatus, int] = field(default_factory=dict)
     """Status -> change in the number of jobs."""
     flows: dict[Flow, int] = field(default_factory=dict)

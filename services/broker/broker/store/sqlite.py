@@ -1,6 +1,7 @@
 """The store on one SQLite file: a thread that writes in groups, and a connection for short reads."""
 
 import asyncio
+import os
 import random
 import sqlite3
 from collections import Counter
@@ -14,6 +15,7 @@ from broker.store.access import SqliteAccess
 from broker.store.base import Subscriber
 from broker.store.changes import Changes
 from broker.store.connection import FileLock, connect_reader, connect_writer
+from broker.store.load import StoreLoad
 from broker.store.migrate import migrate
 from broker.store.ops import claim as claiming
 from broker.store.ops import files, finish, nodes, submit, sweep
@@ -267,6 +269,22 @@ class SqliteStore:
         """Node id -> jobs that it completed, and failed."""
         return self._reader.node_counters()
 
+    def load(self) -> StoreLoad:
+        """What there is to do, and how long that takes."""
+        writer = self._writer
+        disk = os.statvfs(self._database.parent)
+        return StoreLoad(
+            waiting=writer.waiting,
+            waiting_bytes=writer.waiting_bytes,
+            most_waiting=self._max_queued,
+            refused=writer.refused_groups,
+            commits=writer.commits,
+            operations=writer.operations,
+            database_bytes=_size(self._database),
+            log_bytes=_size(self._database.with_name(self._database.name + "-wal")),
+            free_bytes=disk.f_bavail * disk.f_frsize,
+        )
+
     def trouble(self) -> str | None:
         """What the database said when it last refused a change."""
         return self._writer.trouble
@@ -278,3 +296,10 @@ class SqliteStore:
     def totals(self) -> dict[str, int]:
         """Status -> number of jobs."""
         return {status.value: self._totals[status] for status in JobStatus}
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0  # there is no log before the first change

@@ -10,11 +10,13 @@ import logging
 import random
 import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
+from broker.domain.histogram import CALL_SECONDS, Histogram
 from broker.errors import OverloadedError, StoreBrokenError
 from broker.store.changes import Changes
 from broker.store.transaction import Transaction
@@ -44,6 +46,7 @@ class _Pending(Generic[T]):
     operation: Callable[[Transaction], T]
     future: "asyncio.Future[T]"
     size: int
+    queued_at: float
     result: T | None = None
     error: BaseException | None = None
     changes: Changes | None = None
@@ -80,6 +83,12 @@ class GroupWriter:
         """What the database said when it last refused a group; None once it has taken one again."""
         self.alive = True
         """Whether the thread runs; it ends by itself only when something is broken that nobody foresaw."""
+        self.commits = Histogram(CALL_SECONDS)
+        """Seconds that the groups' transactions took."""
+        self.operations = Histogram(CALL_SECONDS)
+        """Seconds from an operation's call to its commit."""
+        self.refused_groups = 0
+        """Groups that the database refused."""
         self._ended = self._loop.create_future()
         self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
         self._thread.start()
@@ -88,6 +97,11 @@ class GroupWriter:
     def waiting(self) -> int:
         """Operations that wait for a group."""
         return len(self._urgent) + len(self._normal)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Their payload."""
+        return self._waiting_bytes
 
     def submit(
         self, operation: Callable[[Transaction], T], *, urgent: bool = False, size: int = 0
@@ -99,7 +113,7 @@ class GroupWriter:
         slack = 2 if urgent else 1
         if self.waiting >= self._limit * slack or self._waiting_bytes >= WAITING_BYTES * slack:
             raise OverloadedError
-        pending = _Pending(operation, self._loop.create_future(), size)
+        pending = _Pending(operation, self._loop.create_future(), size, time.perf_counter())
         with self._wake:
             (self._urgent if urgent else self._normal).append(pending)
             self._waiting_bytes += size
@@ -119,8 +133,9 @@ class GroupWriter:
         group: list[_Pending[Any]] = []
         try:
             while group := self._next_group():
+                began = time.perf_counter()
                 self._run_group(self._connection, group)
-                self._loop.call_soon_threadsafe(self._deliver, group)
+                self._loop.call_soon_threadsafe(self._deliver, group, began, time.perf_counter())
                 if not self._urgent and not self._normal:
                     self._checkpoint()
         except BaseException:
@@ -160,6 +175,7 @@ class GroupWriter:
             # The disk is full, or a foreign process holds the lock: nobody in the group can be served.
             log.error("the database refused a group of %d: %s", len(group), error)
             self.trouble = str(error)
+            self.refused_groups += 1
             self._fail(group, StoreBrokenError())
         except Exception as error:
             if len(group) == 1:
@@ -212,8 +228,11 @@ class GroupWriter:
         self._fail(left, StoreBrokenError())
         self._deliver(left)
 
-    def _deliver(self, group: list[_Pending[Any]]) -> None:
+    def _deliver(self, group: list[_Pending[Any]], began: float = 0.0, ended: float = 0.0) -> None:
         """Tell the subscriber first, so that every answer finds counters and waiting calls up to date."""
+        if ended:
+            self.commits.add(ended - began)
+            self.operations.add_all(ended - pending.queued_at for pending in group)
         try:
             self._subscriber([pending.changes for pending in group if pending.changes is not None])
         except Exception:

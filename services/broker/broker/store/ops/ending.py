@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from broker.domain.fairshare import Flow
 from broker.domain.retry import Again, Counters, Over, after_attempt
 from broker.domain.words import AttemptOutcome, Failure, JobStatus
-from broker.store.changes import Owned, Step
+from broker.store.changes import Ended, Owned, Step
 from broker.store.ops.usage import CACHED, meter_attempt, meter_job
 from broker.store.sql import life
 from broker.store.tables import NEVER
@@ -97,6 +97,7 @@ def settle(
     assert job.node_id is not None
     tx.run(life.CLOSE_ATTEMPT, _closing(job, outcome, now, verdict, measured))
     tx.changes.holds(job.node_id, -1)
+    tx.changes.ended.append(Ended(outcome, measured.wall_seconds, measured.cpu_seconds))
     if job.owner is not None:
         used = (measured.wall_seconds, measured.cpu_seconds, measured.memory_peak_bytes)
         meter_attempt(tx, job.owner, outcome, now, used, measured.printed_bytes)
