@@ -141,7 +141,8 @@ async def test_cancel(api: Api) -> None:
     for _ in range(2):
         answer = await api.ok("DELETE", f"/jobs/{job_id}")
         assert (answer["status"], answer["failure"]) == ("failed", "cancelled")
-    assert (await api.ok("GET", f"/results/{job_id}"))["error"] == "The job was cancelled."
+    result = await api.ok("GET", f"/results/{job_id}")
+    assert result["error"] == result["explanation"] == "The job was cancelled while it was pending."
     assert (await api.call("DELETE", "/jobs/nobody")).status_code == 404
 
 

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from broker.domain.words import AttemptOutcome, Failure, JobStatus, LostReason
+from broker.domain.words import AttemptOutcome, Failure, JobStatus, LostReason, WaitReason
 
 __all__ = [
     "BeatAnswer",
@@ -112,6 +112,29 @@ class Usage(Answer):
     memory_peak_bytes: int | None = None
 
 
+class QueueAnswer(Answer):
+    """Where a pending job stands."""
+
+    reason: WaitReason
+    position: int | None = Field(
+        description="1 is next. null while it is not in line (a time has to come, no node could run it), in lists, and "
+        "when more are ahead than are counted."
+    )
+    ahead: int | None = Field(
+        description="Jobs of a better place that the nodes which can run it can run too: up to 10,000 are counted in "
+        "/jobs/{id}, up to 1,000 in /status, none in lists (null)."
+    )
+    more: bool = Field(description="More than `ahead` are ahead.")
+    estimate_seconds: float | None = Field(
+        description="Until it starts, if nothing comes that has a better place and jobs take as long as of late; null "
+        "when nothing tells."
+    )
+    slots: int = Field(description="Slots of live nodes that take jobs and can run it.")
+    slots_free: int
+    run_at: str | None = Field(description="The time that it waits for: its not_before, or the end of its backoff.")
+    rejected_at: str | None = Field(description="When it is given up unless a node comes that could run it.")
+
+
 class JobAnswer(Answer):
     """A job's place in its life. Times are ISO 8601 in UTC."""
 
@@ -136,7 +159,11 @@ class JobAnswer(Answer):
     cached: bool
     cancel_requested: bool
     deadline: str | None
-    waiting_for: str | None
+    waiting_for: str | None = Field(description="What a pending job waits for, in a phrase; null for others.")
+    explanation: str | None = Field(
+        description="In one sentence why a pending job waits, why a failed one failed; null for most others."
+    )
+    queue: QueueAnswer | None = Field(description="The numbers behind a pending job's explanation; null for others.")
 
 
 class AttemptAnswer(Answer):
@@ -207,6 +234,7 @@ class ResultAnswer(Answer):
     error: str
     exit_code: int | None
     failure: Failure | None
+    explanation: str | None = Field(description="Why it failed, in one sentence.")
     node_id: str | None
     attempt: int
     completed_at: str | None

@@ -24,7 +24,7 @@ EXTENSIONS = ["wait", "cancel", "stdin", "slots", "logs-offset", "limits"]
 def service_info(request: Request) -> Response:
     """Name, version, and what the pool's live nodes can run."""
     broker = broker_of(request)
-    groups = broker.queries.live_groups()
+    groups = broker.book.claiming_groups(broker.clock.now())
     interpreters = set().union(*(group.profile.interpreters for group in groups))
     live = [session for session in broker.book if broker.queries.is_alive(session)]
     slots = sum(session.slots or 0 for session in live)

@@ -30,6 +30,7 @@ from broker.api.render import Json, attempt_json, job_json, result_json
 from broker.api.sandrun_words import WORDS, status_json
 from broker.api.state import broker_of
 from broker.domain.words import Failure, JobStatus
+from broker.service.forecast import MOST_COUNTED
 from broker.service.submit import SANDRUN
 from broker.service.uploads import make_job
 from broker.store.records import JobFilter, Result, StoredFile, SubmitOutcome
@@ -55,6 +56,9 @@ UPLOAD_SCHEMA = {
 """What sandrun takes: archives (.tar.gz, .tgz, .tar, .zip) are unpacked, other files stored under their names."""
 
 Wait = Annotated[float, Query(ge=0, le=MAX_WAIT_SECONDS, description="Seconds to wait for the job's end.")]
+
+COUNTED_IN_STATUS = 1_000
+"""Jobs ahead that /status counts: it is asked often. /jobs/{id} counts MOST_COUNTED."""
 
 ENDED = (JobStatus.COMPLETED, JobStatus.FAILED)
 
@@ -129,8 +133,8 @@ async def status(request: Request, job_id: str, wait: Wait = 0) -> Response:
     if job.dialect == SANDRUN:
         result = await queries.result(job_id)
         files = await broker.files.artifacts(job_id) if job.file_count else ()
-        return Json(status_json(result, files, queries.waiting_for(job)))
-    return Json(job_json(job, queries.waiting_for(job)))
+        return Json(status_json(result, files, await broker.reasons.full(result.job, COUNTED_IN_STATUS)))
+    return Json(job_json(job, await broker.reasons.full(job, COUNTED_IN_STATUS)))
 
 
 @router.get(
@@ -185,18 +189,20 @@ async def list_jobs(
     )
     wanted = replace(wanted, owner=principal_of(request).sees)
     jobs, following = await queries.list_jobs(wanted)
-    groups = queries.live_groups()
-    shown = [job_json(job, queries.waiting_for(job, groups)) for job in jobs]
+    reasons = broker_of(request).reasons
+    outlook = reasons.outlook()
+    shown = [job_json(job, reasons.brief(job, outlook)) for job in jobs]
     return Json({"jobs": shown, "next_cursor": following})
 
 
 @router.get("/jobs/{job_id}", response_model=JobWithAttemptsAnswer, responses=errors(404, 410, 422, 503))
 async def job_with_attempts(request: Request, job_id: str) -> Response:
     """A job with every attempt at it."""
-    queries = broker_of(request).queries
-    job = await queries.job(job_id)
-    attempts = [attempt_json(attempt) for attempt in await queries.attempts(job_id)]
-    return Json({**job_json(job, queries.waiting_for(job)), "attempts": attempts})
+    broker = broker_of(request)
+    job = await broker.queries.job(job_id)
+    attempts = await broker.queries.attempts(job_id)
+    told = await broker.reasons.full(job, MOST_COUNTED, attempts)
+    return Json({**job_json(job, told), "attempts": [attempt_json(attempt) for attempt in attempts]})
 
 
 @router.delete("/jobs", response_model=CancelManyAnswer, responses=errors(422, 503))

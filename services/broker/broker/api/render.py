@@ -9,10 +9,16 @@ from pydantic_core import to_json
 from starlette.responses import Response
 
 from broker.clock import iso
-from broker.service.queries import explain
+from broker.domain.words import Failure
+from broker.service.reasons import NOTHING, Told, why_failed
+from broker.service.waiting import Waiting
 from broker.store.records import Attempt, ClaimedJob, Job, Lost, Ref, Result
 
 __all__ = ["Json", "attempt_json", "claimed_json", "job_json", "lost_json", "ref_json", "result_json"]
+
+
+_WITHOUT_OUTPUT = (Failure.NODE_LOST, Failure.PLATFORM, Failure.EXPIRED, Failure.REJECTED, Failure.CANCELLED)
+"""Failures of which the program may know nothing: who reads its error output only is told, too."""
 
 
 class Json(Response):
@@ -24,7 +30,7 @@ class Json(Response):
         super().__init__(to_json(content), status_code, headers)
 
 
-def job_json(job: Job, waiting_for: str | None) -> dict[str, Any]:
+def job_json(job: Job, told: Told = NOTHING) -> dict[str, Any]:
     """A job as /status shows it."""
     return {
         "job_id": job.id,
@@ -48,18 +54,38 @@ def job_json(job: Job, waiting_for: str | None) -> dict[str, Any]:
         "cached": job.cached,
         "cancel_requested": job.cancel_requested,
         "deadline": iso(job.give_up_at),
-        "waiting_for": waiting_for,
+        "waiting_for": told.waiting_for,
+        "explanation": told.explanation,
+        "queue": queue_json(told.waiting) if told.waiting else None,
+    }
+
+
+def queue_json(waiting: Waiting) -> dict[str, Any]:
+    """The numbers behind a pending job's explanation."""
+    place = waiting.place
+    return {
+        "reason": waiting.reason.value,
+        "position": place.position if place else None,
+        "ahead": place.ahead if place else None,
+        "more": place.more if place else False,
+        "estimate_seconds": None if waiting.estimate is None else round(waiting.estimate, 3),
+        "slots": waiting.slots,
+        "slots_free": waiting.slots_free,
+        "run_at": iso(waiting.run_at),
+        "rejected_at": iso(waiting.rejected_at),
     }
 
 
 def result_json(result: Result, artifacts: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
     """An ended job as /results shows it. `error` is what the program wrote there, or why it never could."""
     job = result.job
+    why = why_failed(job, result.details)
     content = {
         "job_id": job.id,
         "status": job.status.value,
+        "explanation": why,
         "output": result.output,
-        "error": result.error or explain(job) or "",
+        "error": result.error or (why or "" if job.failure in _WITHOUT_OUTPUT else ""),
         "exit_code": job.exit_code,
         "failure": job.failure.value if job.failure else None,
         "node_id": job.node_id,

@@ -6,6 +6,7 @@ from typing import Any
 
 from broker.api.render import job_json
 from broker.domain.words import JobStatus
+from broker.service.reasons import Told
 from broker.store.records import Result, StoredFile
 
 __all__ = ["WORDS", "status_json"]
@@ -20,15 +21,15 @@ WORDS = {
 }
 
 
-def status_json(result: Result, files: Sequence[StoredFile], waiting_for: str | None) -> dict[str, Any]:
+def status_json(result: Result, files: Sequence[StoredFile], told: Told) -> dict[str, Any]:
     """The body of sandrun's /status, with the broker's own fields beside it."""
     job = result.job
     details: dict[str, Any] = json.loads(result.details) if result.details else {}
     said: dict[str, Any] = details.get("execution") or {}
     return {
-        **job_json(job, waiting_for),
+        **job_json(job, told),
         "status": WORDS[job.status],
-        "queue_position": 0,
+        "queue_position": told.waiting.place.position or 0 if told.waiting and told.waiting.place else 0,
         "execution_metadata": _execution(details, said, job.interpreter, job.exit_code),
         "job_hash": said.get("job_hash"),
         "output_files": {

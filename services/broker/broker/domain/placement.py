@@ -9,8 +9,9 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NamedTuple
 
-__all__ = ["MEMORY_STEP_MB", "JobClass", "NodeProfile", "can_run", "distance", "waiting_for"]
+__all__ = ["MEMORY_STEP_MB", "JobClass", "NodeProfile", "Wish", "can_run", "distance", "lacking", "waiting_for"]
 
 MEMORY_STEP_MB = 64
 """Memory is matched in steps, so that odd numbers do not multiply the classes."""
@@ -134,35 +135,54 @@ def distance(job: JobClass, node: NodeProfile) -> float:
     return 0.0
 
 
+class Wish(NamedTuple):
+    """Something that a class asks for, as a noun and as what a node does that offers it."""
+
+    noun: str
+    clause: str
+
+
 def waiting_for(job: JobClass, nodes: Iterable[NodeProfile]) -> str | None:
     """What none of the (live) nodes offers, as a phrase for a person; None when some node can run the class."""
-    unmet_by_all: set[str] | None = None
-    wanted: list[str] = []
+    missed = lacking(job, nodes)
+    if missed is None:
+        return None
+    if not missed[0]:
+        return "a live node that takes jobs: none is there"
+    return "a live node with " + " and ".join(wish.noun for wish in missed[0])
+
+
+def lacking(job: JobClass, nodes: Iterable[NodeProfile]) -> tuple[list[Wish], bool] | None:
+    """What keeps a class from running: wishes that no node meets (True), or wishes each of which some node meets, but
+    none all of them (False); none at all when there is no node. None when some node can run it."""
+    unmet_by_all: set[Wish] | None = None
+    wanted: list[Wish] = []
     for node in nodes:
         unmet = _unmet(job, node)
         if not unmet:
             return None
         unmet_by_all = set(unmet) if unmet_by_all is None else unmet_by_all & set(unmet)
-        wanted += [phrase for phrase in unmet if phrase not in wanted]
-    if unmet_by_all is None:
-        return "a live node that takes jobs: none is there"
-    phrases = [phrase for phrase in wanted if phrase in unmet_by_all] or wanted
-    return "a live node with " + " and ".join(phrases)
+        wanted += [wish for wish in unmet if wish not in wanted]
+    by_nobody = [wish for wish in wanted if unmet_by_all and wish in unmet_by_all]
+    return (by_nobody, True) if by_nobody else (wanted, False)
 
 
-def _unmet(job: JobClass, node: NodeProfile) -> list[str]:
+def _unmet(job: JobClass, node: NodeProfile) -> list[Wish]:
     unmet = []
     if job.interpreter not in node.interpreters:
-        unmet.append(f"interpreter {job.interpreter}")
+        unmet.append(Wish(f"interpreter {job.interpreter}", f"offers {job.interpreter}"))
     if node.max_memory_mb is not None and job.memory_mb > node.max_memory_mb:
-        unmet.append(f"{job.memory_mb} MiB of memory for one job")
+        memory = f"{job.memory_mb} MiB of memory for one job"
+        unmet.append(Wish(memory, f"has {memory}"))
     if job.gpu and not node.gpu:
-        unmet.append("a GPU")
+        unmet.append(Wish("a GPU", "has a GPU"))
     if job.min_cpu_cores and (node.cpu_cores or 0) < job.min_cpu_cores:
-        unmet.append(f"{job.min_cpu_cores:g} CPU cores")
+        cores = f"{job.min_cpu_cores:g} CPU cores"
+        unmet.append(Wish(cores, f"has {cores}"))
     if job.region is not None and job.region != node.region:
-        unmet.append(f"region {job.region}")
-    unmet += [f"label {name}={value}" for name, value in job.labels if (name, value) not in node.labels]
+        unmet.append(Wish(f"region {job.region}", f"is in region {job.region}"))
+    labels = [f"label {name}={value}" for name, value in job.labels if (name, value) not in node.labels]
+    unmet += [Wish(label, f"has the {label}") for label in labels]
     return unmet
 
 

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-__all__ = ["RETRYABLE_VERDICTS", "VERDICTS", "AttemptOutcome", "Failure", "JobStatus", "LostReason"]
+__all__ = ["RETRYABLE_VERDICTS", "VERDICTS", "AttemptOutcome", "Failure", "JobStatus", "LostReason", "WaitReason"]
 
 
 class JobStatus(StrEnum):
@@ -78,6 +78,29 @@ class AttemptOutcome(StrEnum):
     """Handed back unrun, or lost with the answer of its claim; the attempt is not used up."""
     CANCELLED = "cancelled"
     """The job was cancelled."""
+
+
+class WaitReason(StrEnum):
+    """Why a pending job is not running yet."""
+
+    NEXT = "next"
+    """A slot that can run it is free: it is about to be claimed."""
+    BUSY = "busy"
+    """Every slot that can run it is taken."""
+    IDENTICAL = "identical"
+    """An identical job is under way, whose success will be its own."""
+    BACKOFF = "backoff"
+    """It failed, and is tried again at a time."""
+    NOT_BEFORE = "not_before"
+    """Its start time has not come."""
+    NO_NODES = "no_nodes"
+    """No node is live."""
+    NO_MATCH = "no_match"
+    """No live node offers what it asks for."""
+    DRAINING = "draining"
+    """The live nodes that could run it take no jobs."""
+    STORE = "store"
+    """The broker's database refuses changes: nothing is handed out."""
 
 
 class LostReason(StrEnum):

@@ -11,6 +11,7 @@ from broker.service.claim import Claims
 from broker.service.events import EventHub
 from broker.service.files import Files
 from broker.service.finish import Finishing
+from broker.service.forecast import Forecast
 from broker.service.keys import Keys
 from broker.service.links import Graces, Links
 from broker.service.live.book import LiveBook
@@ -19,9 +20,11 @@ from broker.service.matching import ClaimQueue
 from broker.service.meter import Meter
 from broker.service.nodes import Nodes
 from broker.service.overview import Overview
+from broker.service.pace import Pace
 from broker.service.queries import Queries
 from broker.service.quotas import Quotas, Rates
 from broker.service.reaper import Reaper
+from broker.service.reasons import Reasons
 from broker.service.sessions import SessionBook
 from broker.service.submit import Submits
 from broker.service.tally import Tally
@@ -48,6 +51,7 @@ class Broker:
     finishing: Finishing
     nodes: Nodes
     queries: Queries
+    reasons: Reasons
     links: Links
     live: LiveBook
     webhooks: Webhooks
@@ -69,6 +73,7 @@ class Broker:
         self.fair = FairShare()
         self.tally = Tally()
         self.meter = Meter()
+        self.pace = Pace(self.book.slots_of)
         self.ready = False
         """Whether calls are served: after start, before stop."""
         self.folder = BlobFolder(
@@ -134,6 +139,8 @@ class Broker:
         self.submits = Submits(store, book, queue, self.fair, clock, settings, self.quotas, self.webhooks)
         self.finishing = Finishing(store, book, self.links, self.files, clock, settings)
         self.nodes = Nodes(store, book, queue, self.links, clock, settings)
+        forecast = Forecast(store, book, queue, self.fair, self.pace, clock)
+        self.reasons = Reasons(store, book, forecast, clock, self.reaper.rejects_at)
         self.overview = Overview(store, book, self.links, self.tally, clock)
         self.events = EventHub(self.overview.take)
 
@@ -183,8 +190,10 @@ class Broker:
             if changes.owned:
                 self.quotas.take(changes.owned)
             if changes.steps:
-                self.tally.take(changes.steps, self.clock.now())
+                now = self.clock.now()
+                self.tally.take(changes.steps, now)
                 self.meter.take(changes)
+                self.pace.take(changes.steps, now)
                 self.events.take(changes.steps)
                 self.live.stepped(changes.steps)
                 self.files.stepped(changes.steps)

@@ -4,18 +4,16 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from broker.clock import Clock, iso
-from broker.domain.placement import JobClass, waiting_for
-from broker.domain.words import Failure, JobStatus
+from broker.clock import Clock
+from broker.domain.words import JobStatus
 from broker.errors import GoneError, InvalidFieldError, NotFoundError
-from broker.service.sessions import NodeSession, ProfileGroup, SessionBook
+from broker.service.sessions import NodeSession, SessionBook
 from broker.service.waits import EndWaits
 from broker.settings import Settings
 from broker.store.base import Store
 from broker.store.records import Attempt, Job, JobFilter, JobInput, Result
-from broker.store.tables import NEVER
 
-__all__ = ["Queries", "explain"]
+__all__ = ["Queries"]
 
 Found = TypeVar("Found", Job, Result, JobInput)
 
@@ -82,24 +80,6 @@ class Queries:
         """Whether the node's lease holds."""
         return session.alive(self._clock.now())
 
-    def live_groups(self) -> list[ProfileGroup]:
-        """What the live nodes that may claim offer; ask once for many jobs."""
-        return self._book.claiming_groups(self._clock.now())
-
-    def waiting_for(self, job: Job, groups: Sequence[ProfileGroup] | None = None) -> str | None:
-        """Why a pending job waits, in words; None when it does not."""
-        if job.status is not JobStatus.PENDING:
-            return None
-        if job.run_at is not None:
-            if job.follows or job.run_at >= NEVER:
-                return "an identical job to end"
-            what = "another try after a backoff" if job.attempt else "its start time"
-            return f"{what}, at {iso(job.run_at)}"
-        offered = self.live_groups() if groups is None else groups
-        if any(group.can_run(job.class_key) for group in offered):
-            return "a free slot"
-        return waiting_for(JobClass.from_key(job.class_key), (group.profile for group in offered))
-
     async def _look(
         self, job_id: str, read: Callable[[str], Awaitable[Found | None]], job_of: Callable[[Found], Job], wait: float
     ) -> Found:
@@ -127,20 +107,3 @@ class Queries:
 
     def _expired(self, job: Job) -> bool:
         return job.expires_at is not None and job.expires_at <= self._clock.now()
-
-
-def explain(job: Job) -> str | None:
-    """A sentence for a job that failed without its program's having done so; None otherwise."""
-    match job.failure:
-        case Failure.NODE_LOST:
-            return f"The job's node was lost {job.losses} times; no attempts are left."
-        case Failure.PLATFORM:
-            return f"The executor failed {job.losses} times; no attempts are left."
-        case Failure.EXPIRED:
-            return "The job's deadline passed while it was pending."
-        case Failure.REJECTED:
-            return "No node could run the job."
-        case Failure.CANCELLED:
-            return "The job was cancelled."
-        case _:
-            return None

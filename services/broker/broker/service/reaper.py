@@ -152,6 +152,14 @@ class Reaper:
             if since <= before:
                 await self._store.reject_class(key, before, now, self._policy)
 
+    def rejects_at(self, class_key: str, created_at: float) -> float | None:
+        """When a pending job is to be rejected because no known node could ever run its class; None: it is not."""
+        groups = self._book.groups()
+        if not groups or any(group.can_run(class_key) for group in groups):
+            return None
+        since = self._unmatched_since.get(class_key, self._clock.now())
+        return max(since, created_at) + self._settings.reject_after
+
     async def _save_leases(self, now: float) -> None:
         if now - self._saved_at < min(self._settings.node_timeout / 4, 5):
             return

@@ -144,6 +144,11 @@ class SessionBook:
         """The node's present session."""
         return self._sessions.get(node_id)
 
+    def slots_of(self, node_id: str) -> int | None:
+        """The slots of a node; None when it never said, or is unknown."""
+        session = self._sessions.get(node_id)
+        return session.slots if session else None
+
     def check(self, node_id: str, token: str | None) -> NodeSession:
         """The session that a call comes from. UnknownNodeError, SessionEndedError."""
         session = self._sessions.get(node_id)

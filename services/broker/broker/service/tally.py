@@ -55,7 +55,8 @@ class Tally:
     def take(self, steps: Iterable[Step], now: float) -> None:
         """Count changes that were committed by `now`."""
         present = self._present(now)
-        for _, old, new, class_key, priority, seconds, failure, _ in steps:
+        for step in steps:
+            _, old, new, class_key, priority, seconds, failure, *_ = step
             if new is JobStatus.PENDING:
                 self.pending[class_key, priority] += 1
                 present.submitted += old is None

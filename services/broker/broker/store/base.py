@@ -8,6 +8,7 @@ nothing of the call was kept).
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from broker.domain.words import JobStatus
 from broker.store.access import AccessStore
 from broker.store.changes import Changes
 from broker.store.load import StoreLoad
@@ -177,6 +178,22 @@ class Store(Protocol):
 
     async def list_jobs(self, wanted: JobFilter) -> tuple[list[Job], int | None]:
         """A page of jobs, newest first, and the cursor of the next page."""
+        ...
+
+    async def ahead(self, class_key: str, rank: float, seq: int, most: int) -> int:
+        """How many claimable jobs of a class come before a place in it, counted up to `most`."""
+        ...
+
+    async def whose_ahead(self, class_key: str, rank: float, seq: int, most: int) -> dict[str | None, int]:
+        """Whose the first `most` of these are."""
+        ...
+
+    async def leader(self, job_id: str) -> tuple[str, JobStatus] | None:
+        """The identical job whose end this one waits for."""
+        ...
+
+    async def details(self, job_id: str) -> str | None:
+        """What a result says beside the output, as in Completion."""
         ...
 
     async def held_by(self, node_id: str) -> list[HeldAttempt]:

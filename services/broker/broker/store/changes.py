@@ -25,6 +25,14 @@ class Step(NamedTuple):
     """Since it was submitted: when it is handed out for the first time, and when it ends."""
     failure: Failure | None = None
     owner: str | None = None
+    whose: str | None = None
+    """Whose share it counts against: its owner, without keys its submitter."""
+    node_id: str | None = None
+    """Who gets it, holds it or held it; None when no attempt is concerned."""
+    fence: int = 0
+    attempt: int = 0
+    outcome: AttemptOutcome | None = None
+    """How the attempt ended, when one did."""
 
 
 class Ended(NamedTuple):

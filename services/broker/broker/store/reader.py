@@ -77,6 +77,25 @@ class Reader:
         """See Store.attempts."""
         return [_attempt(row) for row in self._all(reads.ATTEMPTS, job_id=job_id)]
 
+    def ahead(self, class_key: str, rank: float, seq: int, most: int) -> int:
+        """See Store.ahead."""
+        found = self._all(reads.COUNT_AHEAD, class_key=class_key, rank=rank, seq=seq, most=most)
+        return int(found[0][0])
+
+    def whose_ahead(self, class_key: str, rank: float, seq: int, most: int) -> dict[str | None, int]:
+        """See Store.whose_ahead."""
+        return dict(self._all(reads.WHOSE_AHEAD, class_key=class_key, rank=rank, seq=seq, most=most))
+
+    def leader(self, job_id: str) -> tuple[str, JobStatus] | None:
+        """See Store.leader."""
+        row = self._one(reads.LEADER, job_id=job_id)
+        return (row[0], JobStatus(row[1])) if row else None
+
+    def details(self, job_id: str) -> str | None:
+        """See Store.details."""
+        row = self._one(reads.RESULT_DETAILS, job_id=job_id)
+        return row[0] if row else None
+
     def list_jobs(self, wanted: JobFilter) -> tuple[list[Job], int | None]:
         """See Store.list_jobs."""
         name, value = wanted.label or (None, None)
@@ -141,7 +160,6 @@ def _like(text: str) -> str:
 
 def _job(row: Row) -> Job:
     values = dict(zip(_JOB_NAMES, row, strict=True))
-    del values["seq"]
     failure, labels = values["failure"], values["labels"]
     values["status"] = JobStatus(values["status"])
     values["failure"] = Failure(failure) if failure else None

@@ -333,6 +333,11 @@ class Job:
     dialect: str | None = None
     file_count: int = 0
     owner: str | None = None
+    rank: float = 0.0
+    seq: int = 0
+    """With `rank` its place among the jobs of its class."""
+    reruns: int = 0
+    """How often `retry_on` had it run again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -253,6 +253,22 @@ class SqliteStore:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, self._long_reader.list_jobs, wanted)
 
+    async def ahead(self, class_key: str, rank: float, seq: int, most: int) -> int:
+        """How many claimable jobs come before a place in a class, counted up to `most`: 0.1 µs each."""
+        return self._reader.ahead(class_key, rank, seq, most)
+
+    async def whose_ahead(self, class_key: str, rank: float, seq: int, most: int) -> dict[str | None, int]:
+        """Whose the first `most` of these are."""
+        return self._reader.whose_ahead(class_key, rank, seq, most)
+
+    async def leader(self, job_id: str) -> tuple[str, JobStatus] | None:
+        """The identical job whose end this one waits for."""
+        return self._reader.leader(job_id)
+
+    async def details(self, job_id: str) -> str | None:
+        """What a result says beside the output."""
+        return self._reader.details(job_id)
+
     async def held_by(self, node_id: str) -> list[HeldAttempt]:
         """The attempts that a node holds."""
         return self._reader.held_by(node_id)

@@ -105,11 +105,10 @@ def _assign(tx: Transaction, request: ClaimRequest, seqs: list[int], now: float)
     order = {seq: place for place, seq in enumerate(seqs)}
     rows.sort(key=lambda row: order[row[0]])
     tx.changes.holds(request.node_id, len(rows))
-    for _, job_id, _, _, attempt, _, class_key, rank, priority, whose, created_at, owner in rows:
+    for _, job_id, _, _, attempt, fence, class_key, rank, priority, whose, created_at, owner in rows:
         waited = now - created_at if attempt == 1 else None
-        tx.changes.stepped(
-            Step(job_id, JobStatus.PENDING, JobStatus.ASSIGNED, class_key, priority, waited, owner=owner)
-        )
+        of_job = (job_id, JobStatus.PENDING, JobStatus.ASSIGNED, class_key, priority, waited, None, owner, whose)
+        tx.changes.stepped(Step(*of_job, request.node_id, fence, attempt))
         tx.changes.pending((whose, priority), -1)
         tx.changes.granted.append((class_key, rank, priority))
     return _with_inputs(tx, rows)

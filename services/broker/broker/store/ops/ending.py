@@ -42,6 +42,7 @@ class Judged:
     rank: float
     created_at: float
     owner: str | None
+    attempt: int
 
     @staticmethod
     def of(row: Row) -> "Judged":
@@ -54,10 +55,13 @@ class Judged:
         """Whose share it counts against while it is pending."""
         return (self.whose, self.priority)
 
-    def step(self, new: JobStatus, now: float, failure: Failure | None = None) -> Step:
-        """Its going to another status; its age is told at its end."""
+    def step(
+        self, new: JobStatus, now: float, failure: Failure | None = None, outcome: AttemptOutcome | None = None
+    ) -> Step:
+        """Its going to another status; its age is told at its end. `outcome`: of the attempt that ends with it."""
         age = None if new is JobStatus.PENDING else now - self.created_at
-        return Step(self.id, self.status, new, self.class_key, self.priority, age, failure, self.owner)
+        of_job = (self.id, self.status, new, self.class_key, self.priority, age, failure, self.owner, self.whose)
+        return Step(*of_job, self.node_id if self.held else None, self.fence, self.attempt, outcome)
 
     @property
     def held(self) -> bool:
@@ -102,7 +106,7 @@ def settle(
         used = (measured.wall_seconds, measured.cpu_seconds, measured.memory_peak_bytes)
         meter_attempt(tx, job.owner, outcome, now, used, measured.printed_bytes)
     if outcome is AttemptOutcome.COMPLETED:
-        _over(tx, job, None, job.losses, job.reruns, measured, now, result_ttl)
+        _over(tx, job, None, job.losses, job.reruns, measured, now, result_ttl, outcome)
         return JobStatus.COMPLETED
     decision = after_attempt(
         outcome,
@@ -112,9 +116,9 @@ def settle(
         retry_on=frozenset(job.retry_on.split(",")),
     )
     if isinstance(decision, Over):
-        _over(tx, job, decision.failure, decision.losses, decision.reruns, measured, now, result_ttl)
+        _over(tx, job, decision.failure, decision.losses, decision.reruns, measured, now, result_ttl, outcome)
         return JobStatus.FAILED
-    _again(tx, job, decision, now)
+    _again(tx, job, decision, now, outcome)
     return JobStatus.PENDING
 
 
@@ -151,7 +155,7 @@ def _closing(
     }
 
 
-def _again(tx: Transaction, job: Judged, decision: Again, now: float) -> None:
+def _again(tx: Transaction, job: Judged, decision: Again, now: float, outcome: AttemptOutcome) -> None:
     run_at = now + decision.delay if decision.delay > 0 else None
     tx.run(
         life.REQUEUE,
@@ -164,7 +168,7 @@ def _again(tx: Transaction, job: Judged, decision: Again, now: float) -> None:
             "new_reruns": decision.reruns,
         },
     )
-    tx.changes.stepped(job.step(JobStatus.PENDING, now))
+    tx.changes.stepped(job.step(JobStatus.PENDING, now, outcome=outcome))
     tx.changes.pending(job.flow, 1)
     if run_at is None:
         tx.changes.claimable(job.class_key, job.rank)
@@ -181,6 +185,7 @@ def _over(
     measured: Measured,
     now: float,
     result_ttl: float,
+    outcome: AttemptOutcome,
 ) -> None:
     status = JobStatus.COMPLETED if failure is None else JobStatus.FAILED
     expires = now + result_ttl
@@ -200,7 +205,7 @@ def _over(
             "expires": expires,
         },
     )
-    tx.changes.stepped(job.step(status, now, failure))
+    tx.changes.stepped(job.step(status, now, failure, outcome))
     tx.changes.finished.append(job.id)
     if job.owner is not None:
         tx.changes.owned.append(Owned(job.owner, -1, measured.stored_bytes))
@@ -216,9 +221,8 @@ def _end_followers(tx: Transaction, leader: Judged, measured: Measured, now: flo
     """Identical jobs that waited get the leader's success."""
     for _, job_id, whose, priority, created_at, owner in tx.rows(life.FOLLOWERS, {"leader": leader.seq}):
         age = now - created_at
-        tx.changes.stepped(
-            Step(job_id, JobStatus.PENDING, JobStatus.COMPLETED, leader.class_key, priority, age, owner=owner)
-        )
+        of_job = (job_id, JobStatus.PENDING, JobStatus.COMPLETED, leader.class_key, priority, age, None, owner, whose)
+        tx.changes.stepped(Step(*of_job))
         tx.changes.pending((whose, priority), -1)
         tx.changes.finished.append(job_id)
         if owner is not None:

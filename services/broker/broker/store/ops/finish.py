@@ -21,7 +21,9 @@ def start(tx: Transaction, node_id: str, refs: Iterable[Ref], now: float, grace:
         row = tx.row(life.START, {"job_id": job_id, "at_fence": fence, "node": node_id, "now": now, "grace": grace})
         if row is not None:
             tx.run(life.START_ATTEMPT, {"at_seq": row[0], "at_fence": fence, "started": now})
-            tx.changes.stepped(Step(job_id, JobStatus.ASSIGNED, JobStatus.RUNNING, row[1], row[2], owner=row[3]))
+            _, class_key, priority, owner, whose, attempt = row
+            of_job = (job_id, JobStatus.ASSIGNED, JobStatus.RUNNING, class_key, priority, None, None, owner, whose)
+            tx.changes.stepped(Step(*of_job, node_id, fence, attempt))
         elif (reason := _why_not_started(tx, node_id, job_id, fence)) is not None:
             lost.append(Lost(job_id, fence, reason))
     return lost

@@ -76,7 +76,8 @@ def _store(tx: Transaction, job: NewJob, now: float) -> SubmittedJob:
     if job.inputs:
         files.add_inputs(tx, seq, job.inputs)
     status = JobStatus(row["status"])
-    tx.changes.stepped(Step(job.id, None, status, job.class_key, job.priority, owner=job.owner))
+    whose = job.owner or job.submitter
+    tx.changes.stepped(Step(job.id, None, status, job.class_key, job.priority, owner=job.owner, whose=whose))
     if job.owner is not None:
         _charge(tx, job, job.owner, status, now)
     if status is JobStatus.PENDING:

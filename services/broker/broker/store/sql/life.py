@@ -139,7 +139,7 @@ START = compiled(
     update(job_states)
     .where(j.id == p("job_id"), j.fence == p("at_fence"), j.node_id == p("node"), j.status == word("assigned"))
     .values(status=word("running"), started_at=p("now"), deadline_at=p("now") + j.timeout + p("grace"))
-    .returning(j.seq, j.class_key, j.priority, j.owner)
+    .returning(j.seq, j.class_key, j.priority, j.owner, WHOSE, j.attempt)
 )
 START_ATTEMPT = compiled(
     update(attempts).where(a.seq == p("at_seq"), a.fence == p("at_fence")).values(started_at=p("started"))
@@ -173,6 +173,7 @@ _COLUMNS_TO_JUDGE = (
     j.rank,
     j.created_at,
     j.owner,
+    j.attempt,
 )
 _judge = select(*_COLUMNS_TO_JUDGE)
 JUDGE_ONE = compiled(_judge.where(j.id == p("job_id")))

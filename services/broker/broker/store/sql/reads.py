@@ -1,12 +1,13 @@
 """Statements of the read-only connection."""
 
-from sqlalchemy import bindparam, func, select, text
+from sqlalchemy import bindparam, func, literal_column, select, text, tuple_
 
-from broker.store.sql.compile import compiled
+from broker.store.sql.compile import compiled, word
 from broker.store.tables import attempts, job_inputs, job_results, job_states, nodes, tombstones
 
 j = job_states.c
 p = bindparam
+leader = job_states.alias("leader")
 
 JOB_COLUMNS = (
     j.id,
@@ -36,6 +37,8 @@ JOB_COLUMNS = (
     j.exit_code,
     j.dialect,
     j.file_count,
+    j.rank,
+    j.reruns,
     j.seq,
 )
 JOB = compiled(select(*JOB_COLUMNS).where(j.id == p("job_id")))
@@ -79,6 +82,39 @@ ATTEMPTS = compiled(
     .select_from(attempts.join(job_states, job_states.c.seq == attempts.c.seq))
     .where(j.id == p("job_id"))
     .order_by(attempts.c.fence)
+)
+_before_it = (
+    j.status == word("pending"),
+    j.run_at.is_(None),
+    j.class_key == p("class_key"),
+    tuple_(j.rank, j.seq) < tuple_(p("rank"), p("seq")),
+)
+COUNT_AHEAD = compiled(
+    # At most `most` entries of the claim index are looked at.
+    select(func.count()).select_from(select(literal_column("1")).where(*_before_it).limit(p("most")).subquery())
+)
+WHOSE_AHEAD = compiled(
+    # Whose the first of them are.
+    select(literal_column("whose"), func.count())
+    .select_from(
+        select(func.coalesce(j.owner, j.submitter).label("whose"))
+        .where(*_before_it)
+        .order_by(j.rank, j.seq)
+        .limit(p("most"))
+        .subquery()
+    )
+    .group_by(literal_column("whose"))
+)
+LEADER = compiled(
+    # The identical job whose end another waits for.
+    select(leader.c.id, leader.c.status)
+    .select_from(job_states.join(leader, leader.c.seq == j.follows))
+    .where(j.id == p("job_id"))
+)
+RESULT_DETAILS = compiled(
+    select(job_results.c.details)
+    .select_from(job_states.join(job_results, job_results.c.seq == func.coalesce(j.result_of, j.seq)))
+    .where(j.id == p("job_id"))
 )
 HELD_BY = compiled(
     select(j.id, j.fence, j.claim_number, j.cancel_requested_at).where(
