@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,6 +44,9 @@ EXPECTED = {
     "submit: a twin under way": (life.RUNNING_TWIN, "job_single_flight"),
     "end: followers": (life.FOLLOWERS, "job_followers"),
     "start": (life.START, "sqlite_autoindex_job_states_1"),
+    "status: how many are ahead": (reads.COUNT_AHEAD, "job_ready"),
+    "status: the identical job": (reads.LEADER, "sqlite_autoindex_job_states_1"),
+    "status: what a result says": (reads.RESULT_DETAILS, "sqlite_autoindex_job_states_1"),
     "status": (reads.JOB, "sqlite_autoindex_job_states_1"),
     "results": (reads.RESULT, "sqlite_autoindex_job_states_1"),
     "heartbeat": (reads.HELD_BY, "job_held"),
@@ -90,20 +94,39 @@ def test_statement_goes_to_its_rows(database: sqlite3.Connection, name: str) -> 
     assert not any(re.fullmatch(r"SCAN (job_states|job_inputs|attempts)", step) for step in steps), steps
 
 
+def steps_of(database: sqlite3.Connection, sql: str, parameters: dict[str, object]) -> tuple[int, list[Any]]:
+    """How many steps of the virtual machine a statement takes, and its rows."""
+    count = 0
+
+    def tick() -> int:
+        nonlocal count
+        count += 1
+        return 0
+
+    database.set_progress_handler(tick, 1)
+    rows = database.execute(sql, parameters).fetchall()
+    database.set_progress_handler(None, 0)
+    return count, rows
+
+
+def test_counting_who_is_ahead_ends_at_its_bound(database: sqlite3.Connection) -> None:
+    place = {"class_key": "class-0", "rank": DEPTH, "seq": 0}
+    whole, rows = steps_of(database, reads.COUNT_AHEAD, {**place, "most": DEPTH})
+    assert rows[0][0] == DEPTH / 20, "the whole class is pending"
+    few, rows = steps_of(database, reads.COUNT_AHEAD, {**place, "most": 10})
+    assert rows[0][0] == 10
+    assert few < 200 < whole
+    near, rows = steps_of(database, reads.COUNT_AHEAD, {**place, "rank": 100, "most": DEPTH})
+    assert (rows[0][0], near < 200) == (5, True)
+    sample, rows = steps_of(database, reads.WHOSE_AHEAD, {**place, "most": 10})
+    assert (sum(row[1] for row in rows), sample < 500) == (10, True)
+
+
 def test_claim_reads_as_many_rows_as_it_wants(database: sqlite3.Connection) -> None:
     """No row is passed over: the work of a claim does not grow with the depth of its class."""
     steps: list[int] = []
     for limit in (1, 64):
-        count = 0
-
-        def tick() -> int:
-            nonlocal count
-            count += 1
-            return 0
-
-        database.set_progress_handler(tick, 1)
-        rows = database.execute(life.READY_HEADS, {"class_key": "class-0", "limit": limit}).fetchall()
-        database.set_progress_handler(None, 0)
+        count, rows = steps_of(database, life.READY_HEADS, {"class_key": "class-0", "limit": limit})
         assert len(rows) == limit
         steps.append(count)
     assert steps[0] < 40, "virtual machine steps for one row"

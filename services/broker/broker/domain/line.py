@@ -1,10 +1,13 @@
 """When will a job start that has others ahead of it? A model of the line in which jobs flow like water.
 
 Pools of slots take jobs of the classes that they can run, in proportion to what is left of each. A slot that becomes
-free takes one job at once, then one each time that a job of the mix takes. What is computed is a mean: nothing new
-comes, and jobs take as long as such jobs took of late. tests/store/test_forecast.py holds it against simulations.
+free takes one job at once, then one for each time that a job of the mix takes; where all jobs take alike, that flow
+begins half a job later (renewal theory: in a time t a slot begins 1 + t/mean + (spread - 1)/2 jobs). What is computed
+is a mean: nothing new comes, and jobs take as long as such jobs took of late. tests/store/test_forecast.py holds it
+against simulations.
 """
 
+import heapq
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -56,18 +59,27 @@ def moments(ends: Iterable[float], now_free: float) -> tuple[tuple[float, float]
 
 
 def seconds_until_start(
-    wanted: str, ahead: Mapping[str, float], seconds_each: Mapping[str, float], pools: Sequence[Pool]
+    wanted: str,
+    ahead: Mapping[str, float],
+    seconds_each: Mapping[str, float],
+    pools: Sequence[Pool],
+    spread: float = 1.0,
 ) -> float | None:
     """The seconds until a job of class `wanted` starts that has `ahead` jobs of each class ahead of it, each of which
-    takes `seconds_each`. None when no slot ever takes it."""
-    return _Line(wanted, ahead, seconds_each, pools).run()
+    takes `seconds_each`; `spread` as in `residuals`. None when no slot ever takes it."""
+    return _Line(wanted, ahead, seconds_each, pools, min(1.0, max(0.0, spread))).run()
 
 
 class _Line:
     """The jobs that are left, and the slots that take them."""
 
     def __init__(
-        self, wanted: str, ahead: Mapping[str, float], seconds_each: Mapping[str, float], pools: Sequence[Pool]
+        self,
+        wanted: str,
+        ahead: Mapping[str, float],
+        seconds_each: Mapping[str, float],
+        pools: Sequence[Pool],
+        spread: float,
     ) -> None:
         self._wanted = wanted
         self._left = {key: float(count) for key, count in ahead.items() if count > 0}
@@ -75,23 +87,29 @@ class _Line:
         self._each = {key: max(SHORTEST_SECONDS, seconds_each.get(key, SHORTEST_SECONDS)) for key in self._left}
         self._runs = [tuple(key for key in self._left if key in pool.runs) for pool in pools]
         self._active = [0.0] * len(pools)
-        self._events = sorted(
-            (moment, slots, place) for place, pool in enumerate(pools) for moment, slots in pool.free_at
-        )
+        sizes = [sum(slots for _, slots in pool.free_at) for pool in pools]
+        self._late = [(1 - spread) / 2 * (1 - 1 / max(1.0, size)) for size in sizes]
+        """How much of a job's time passes before a slot that took one counts among the active."""
+        self._events = [
+            (moment, True, slots, place) for place, pool in enumerate(pools) for moment, slots in pool.free_at
+        ]
+        heapq.heapify(self._events)
         self._part = PART if len(pools) > 1 else 1.0
 
     def run(self) -> float | None:
         now = 0.0
-        at = 0
-        for _ in range(STEPS + len(self._events)):
-            while at < len(self._events) and self._events[at][0] <= now:
-                _, slots, place = self._events[at]
-                at += 1
-                self._active[place] += slots
-                if self._take_at_once(place, slots):
+        for _ in range(STEPS + 2 * len(self._events)):
+            while self._events and self._events[0][0] <= now:
+                _, freed, slots, place = heapq.heappop(self._events)
+                if not freed:
+                    self._active[place] += slots
+                elif self._take_at_once(place, slots):
                     return now
+                else:
+                    later = now + self._late[place] * self._mean(place)
+                    heapq.heappush(self._events, (later, False, slots, place))
             rates = self._rates()
-            following = self._events[at][0] if at < len(self._events) else math.inf
+            following = self._events[0][0] if self._events else math.inf
             pause = min((self._pause(key, rate) for key, rate in rates.items()), default=math.inf)
             step = min(pause, following - now)
             if step == math.inf:
@@ -102,6 +120,11 @@ class _Line:
             if self._left[self._wanted] < 1e-6:
                 return now
         return now
+
+    def _mean(self, place: int) -> float:
+        """How long the jobs take that a pool takes now."""
+        total = sum(self._left[key] for key in self._runs[place])
+        return sum(self._left[key] * self._each[key] for key in self._runs[place]) / total if total > 0 else 0.0
 
     def _take_at_once(self, place: int, slots: float) -> bool:
         """Slots that became free take a job each; whether the wanted one was among them."""

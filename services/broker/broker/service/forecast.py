@@ -115,19 +115,18 @@ class Forecast:
         return [job.class_key, *direct], others
 
     async def _estimate(self, job: Job, ahead: Mapping[str, float], loads: Sequence[Load]) -> float | None:
+        own = self._pace.seconds(job.class_key, None)
+        spread = own.spread if own else 1.0
         seconds: dict[str, float] = {}
-        spread = 1.0
-        most = sorted(ahead, key=lambda key: -ahead[key])[:SAMPLED_CLASSES]
-        for class_key, number in ahead.items():
-            if not number:
-                continue
-            mean = await self._mean_ahead(job, class_key, class_key in most)
+        most = sorted((key for key in ahead if ahead[key]), key=lambda key: -ahead[key])
+        for place, class_key in enumerate(most):
+            mean = await self._mean_ahead(job, class_key, place < SAMPLED_CLASSES)
             if mean is None:
                 return None
-            seconds[class_key], spread = mean.mean, mean.spread
-        own = self._pace.seconds(job.class_key)
+            seconds[class_key] = mean.mean
+            spread = mean.spread if place == 0 else spread
         pools = self._pools((*ahead, job.class_key), loads, own, spread)
-        return seconds_until_start(job.class_key, ahead, seconds, pools) if pools is not None else None
+        return None if pools is None else seconds_until_start(job.class_key, ahead, seconds, pools, spread)
 
     async def _mean_ahead(self, job: Job, class_key: str, sample: bool) -> Seconds | None:
         """How long the jobs ahead take, by those whose they are."""
