@@ -47,7 +47,7 @@ class Meter:
             self._count_attempts(changes.ended)
 
     def _count_steps(self, steps: Iterable[Step]) -> None:
-        for _, old, new, _, _, seconds, failure, _ in steps:
+        for _, old, new, _, _, seconds, failure, *_ in steps:
             if old is None:
                 self.submitted += 1
             if new is JobStatus.ASSIGNED:
