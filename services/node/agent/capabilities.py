@@ -53,15 +53,22 @@ def detect(settings: Settings, description: Description) -> dict[str, Any]:
 
 
 def slots(settings: Settings, description: Description) -> int:
-    """Jobs at once: as set, else by cores and memory; never more than the sandrun takes, one for a foreign one."""
+    """Jobs at once: as set, else by cores and memory; never more than the sandrun takes, one for a foreign one.
+
+    Our sandrun has worked them out from the container's own limits; whoever set cores or memory here offers less.
+    """
     room = 1 if description.foreign else description.slots
     if settings.slots is not None:
         if room is not None and settings.slots > room:
             LOG.warning("slots_cut", set=settings.slots, sandrun=room)
         return min(settings.slots, room or settings.slots)
-    if room is not None:
-        return room
-    return max(1, min(limits.cpu_cores(), (limits.memory_bytes() >> 20) // SLOT_MEMORY_MB))
+    bounds = [] if room is None else [room]
+    if room is None or settings.cpu_cores is not None:
+        bounds.append(int(settings.cpu_cores or limits.cpu_cores()))
+    if room is None or settings.memory_gb is not None:
+        memory_mb = (limits.memory_bytes() >> 20) if settings.memory_gb is None else settings.memory_gb * 1024
+        bounds.append(int(memory_mb // SLOT_MEMORY_MB))
+    return max(1, min(bounds))
 
 
 def _interpreters(settings: Settings, description: Description) -> dict[str, str]:
@@ -97,7 +104,8 @@ def _gpu(description: Description) -> bool:
     """Whether a job can have a GPU: the driver's tool lists one, and the sandrun hands it on (ours would say so)."""
     if not description.foreign and not description.can("gpu"):
         return False
-    return bool((_output(["nvidia-smi", "--list-gpus"]) or "").strip())
+    listed = _output(["nvidia-smi", "--list-gpus"]) or ""
+    return any(line.startswith("GPU ") for line in listed.splitlines())  # and not "No devices were found"
 
 
 def _output(command: list[str]) -> str | None:

@@ -12,13 +12,12 @@ from agent.identity import StateFolder
 from agent.lifecycle import Agent
 from agent.liveness import LiveFile, check, default_path
 from agent.logs import EventLog, configure
-from agent.settings import load
+from agent.settings import EXIT_USAGE, load
 
 LOG = EventLog("agent.main")
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 TICK = 0.5
-EXIT_SETTINGS = 64  # sysexits: EX_USAGE
 EXIT_CRASH = 70  # EX_SOFTWARE
 
 
@@ -31,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = load(arguments, os.environ)
     except SettingError as error:
         sys.stderr.write(f"agent: {error}\n")
-        return EXIT_SETTINGS
+        return EXIT_USAGE
     configure(settings.log_level, settings.log_format)
     # Signals are taken by waiting for them: a handler could interrupt a thread that holds a lock it needs.
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)

@@ -8,13 +8,17 @@ from typing import Any
 from urllib.parse import urlsplit
 
 LONGEST = 200  # characters; the broker's bound for names
+_URL = re.compile(r"[!-~]+")  # what is sent in a request's first line as it is
 
 
 def url(value: Any) -> str:
     """An http or https URL without credentials, query or fragment, as text without a slash at its end."""
     given = text(value)
-    parts = urlsplit(given)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(given)
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.hostname or not _URL.fullmatch(given):
         raise ValueError(f"must be a URL like http://host:8000, not {given!r}")
     if parts.username or parts.password:
         raise ValueError("must not hold a user name or password")
@@ -41,7 +45,7 @@ def number(low: float, high: float) -> Callable[[Any], float]:
             if isinstance(value, bool):
                 raise ValueError
             found = float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             found = math.nan
         if not low <= found <= high:
             raise ValueError(f"must be a number from {low:g} to {high:g}, not {value!r}")
@@ -119,4 +123,7 @@ def one_of(allowed: tuple[str, ...]) -> Callable[[Any], str]:
 
 def folder(value: Any) -> Path:
     """The path of a folder; whether it can be written is found out when it is used."""
-    return Path(text(value)).expanduser()
+    try:
+        return Path(text(value)).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{value!r} begins with the home folder of nobody who is known here") from error

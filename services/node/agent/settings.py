@@ -9,11 +9,13 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from agent import parse
 from agent.errors import SettingError
 from agent.logs import FORMATS, LEVELS
+
+EXIT_USAGE = 64  # sysexits: EX_USAGE
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ SOURCES = (
     _source("token", parse.token, None, "the join token of a broker that asks for keys; better in a file"),
     _source("token_file", parse.folder, None, "a file that holds the join token", env="NODE_TOKEN_FILE"),
     _source(
-        "poll_interval", parse.number(0.1, 60), 5.0, "longest pause in seconds before something absent is tried again"
+        "poll_interval", parse.number(0.1, 3600), 5.0, "longest pause in seconds before something absent is tried again"
     ),
     _source("slots", parse.whole(1, 256), None, "jobs at once; as many as the sandrun takes unless set"),
     _source("name", parse.text, None, "the node's name for people"),
@@ -92,10 +94,17 @@ SOURCES = (
 )
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """As any other setting that cannot be used."""
+        self.exit(EXIT_USAGE, f"agent: {message}; --help lists what there is\n")
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line of the agent."""
-    built = argparse.ArgumentParser(
+    built = _Parser(
         prog="node.py",
+        allow_abbrev=False,
         description="Connects the sandrun on this node to a broker. Flags beat the environment, that beats the file.",
         epilog="Each flag has an environment variable (in brackets); docs/node.md explains all of them.",
     )
@@ -109,8 +118,9 @@ def parser() -> argparse.ArgumentParser:
 def load(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
     """Settings from a command line, an environment and the file that one of them names, or a SettingError."""
     flags = vars(parser().parse_args(arguments))
+    origin = "--config" if flags["config"] else "NODE_CONFIG"
     config_path = flags["config"] or environment.get("NODE_CONFIG") or None
-    config = read_config(Path(config_path)) if config_path else {}
+    config = read_config(Path(config_path), origin) if config_path else {}
     return Settings(**{source.field: _value(source, flags, environment, config) for source in SOURCES})
 
 
@@ -141,16 +151,16 @@ def _dig(config: Mapping[str, Any], path: tuple[str, ...]) -> Any:
     return value
 
 
-def read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path, origin: str = "--config") -> dict[str, Any]:
     """A config.json; SettingError when it is not a readable JSON object or has keys that nobody knows."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once_each)
     except OSError as error:
-        raise SettingError("--config", f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise SettingError("--config", f"{path} is not valid JSON: {error}") from error
+        raise SettingError(origin, f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise SettingError(origin, f"{path} is not valid JSON: {error}") from error
     if not isinstance(value, dict):
-        raise SettingError("--config", f"{path} must hold a JSON object")
+        raise SettingError(origin, f"{path} must hold a JSON object")
     known = {".".join(source.path) for source in SOURCES} | {"capabilities"}
     inner = value.get("capabilities")
     names = [*value, *(f"capabilities.{key}" for key in (inner if isinstance(inner, dict) else {}))]
@@ -158,3 +168,12 @@ def read_config(path: Path) -> dict[str, Any]:
         if name not in known:
             raise SettingError(f"{name} in the config file", "no such setting; known are " + ", ".join(sorted(known)))
     return value
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of the file; of two values for one name nobody can know which was meant."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for name, _ in pairs if sum(name == other for other, _ in pairs) > 1)
+        raise SettingError(f"{twice} in the config file", "is there twice")
+    return found

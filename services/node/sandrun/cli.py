@@ -102,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument("--host", help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", type=int, help="port to listen on (default 8443)")
-    parser.add_argument("--slots", type=int, help="jobs that run at once (default: one for each CPU)")
+    parser.add_argument("--slots", type=int, help="jobs that run at once (default: by the CPUs and the memory)")
     parser.add_argument("--worker-key", metavar="FILE", help="Ed25519 private key that signs results")
     parser.add_argument("--generate-key", metavar="FILE", type=Path, help="write a new worker key, print its id, end")
     return parser

@@ -48,6 +48,12 @@ def _cpus() -> int:
     return cpus if quota is None else max(1, min(cpus, math.ceil(quota)))
 
 
+def _slots() -> int:
+    """One for each CPU, as far as each gets the memory that a job has by default."""
+    memory = _job_memory_mb()
+    return max(1, min(_cpus(), memory // DEFAULT_MEMORY_MB)) if memory else _cpus()
+
+
 def _max_processes(slots: int) -> int:
     """What the container's own limit leaves each slot, for it would refuse the service its threads too."""
     limit = pids_limit()
@@ -86,7 +92,7 @@ class Settings:
 
     host: str = _setting("127.0.0.1", "address to listen on; the API has no key, so keep it on loopback")
     port: int = _setting(8443, "port to listen on, 0 for any free one")
-    slots: int = _setting(_cpus, "jobs that run at once; default: one for each CPU that the container may use")
+    slots: int = _setting(_slots, "jobs that run at once; default: by the container's CPUs and memory (512 MiB each)")
     memory_mb: int = _setting(
         _job_memory_mb,
         "MiB that the jobs that run at once may be promised together, 0 for any; default: the container's",

@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
+from agent import parse
+from agent.capabilities import detect
+from agent.description import Description
 from agent.errors import SettingError
-from agent.settings import load
+from agent.settings import SOURCES, load
 
 
 def config(tmp_path: Path, value: Any) -> str:
@@ -47,6 +50,58 @@ def test_flags_beat_environment_beats_file(tmp_path: Path) -> None:
     assert settings.sandrun_url == "http://s:9"
 
 
+def test_each_source_beats_the_next_for_every_setting(tmp_path: Path) -> None:
+    """Not for a few of them by hand: whatever is added to SOURCES has a flag, a variable and a place in the file."""
+    samples: dict[str, tuple[Any, ...]] = {
+        "broker_url": ("http://a", "http://b", "http://c"),
+        "sandrun_url": ("http://a", "http://b", "http://c"),
+        "gpu": (True, False, True),
+        "labels": ({"a": "1"}, {"b": "2"}, {"c": "3"}),
+        "interpreters": (("sh",), ("bash",), ("node",)),
+        "log_level": ("debug", "info", "error"),
+        "log_format": ("json", "text", "json"),
+        "state_dir": (Path("/a"), Path("/b"), Path("/c")),
+        "token_file": (Path("/a"), Path("/b"), Path("/c")),
+    }
+    for source in SOURCES:
+        words = source.read in (parse.text, parse.token)
+        low, middle, high = samples.get(source.field, ("low", "middle", "high") if words else (1, 2, 3))
+        leaf = {source.path[-1]: _as_json(low)}
+        path = config(tmp_path, leaf if len(source.path) == 1 else {source.path[0]: leaf})
+        flag, variable = [source.flag, _as_text(high)], {source.env: _as_text(middle)}
+        found = [
+            getattr(load(arguments, {"NODE_CONFIG": path} | environment), source.field)
+            for arguments, environment in (([], {}), ([], variable), (flag, variable), (flag, {}))
+        ]
+        assert found == [low, middle, high, high], source.field
+
+
+def _as_json(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ",".join(f"{key}={rest}" for key, rest in value.items())
+    return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
+def test_detection_comes_last(tmp_path: Path) -> None:
+    """What none of the three says is None: found out later (capabilities.detect), and any of them beats it."""
+    assert load([], {}).cpu_cores is None
+    path = config(tmp_path, {"capabilities": {"cpu_cores": 3, "memory_gb": 1.5, "gpu": True, "interpreters": ["sh"]}})
+    found = detect(load(["--config", path], {}), Description(extensions=frozenset({"wait"})))
+    assert (found["cpu_cores"], found["memory_gb"], found["gpu"], found["interpreters"]) == (3, 1.5, True, ["sh"])
+
+
+def test_unknown_flags_are_refused_and_none_is_guessed(capsys: pytest.CaptureFixture[str]) -> None:
+    for flag in ("--pol", "--brokers"):
+        with pytest.raises(SystemExit) as caught:
+            load([flag, "1"], {})
+        assert caught.value.code == 64
+        assert flag in capsys.readouterr().err
+
+
 def test_empty_variable_and_null_are_not_set(tmp_path: Path) -> None:
     path = config(tmp_path, {"capabilities": {"gpu": None}, "slots": None})
     settings = load(["--config", path], {"NODE_SLOTS": "", "NODE_NAME": ""})
@@ -76,7 +131,14 @@ def test_lists_and_labels_as_text() -> None:
         ({"LOG_LEVEL": "loud"}, [], "LOG_LEVEL: must be one of"),
         ({"NODE_INTERPRETERS": "python3,rm -rf"}, [], "NODE_INTERPRETERS: "),
         ({}, ["--poll-interval", "-1"], "--poll-interval: must be a number"),
+        ({}, ["--poll-interval", "soon"], "--poll-interval: must be a number from 0.1 to 3600, not 'soon'"),
         ({}, ["--config", "/no/such/file"], "--config: /no/such/file cannot be read"),
+        ({"NODE_CONFIG": "/no/such/file"}, [], "NODE_CONFIG: /no/such/file cannot be read"),
+        ({"BROKER_URL": "http://bro ker:8000"}, [], "BROKER_URL: must be a URL"),
+        ({"BROKER_URL": "http://host/päth"}, [], "BROKER_URL: must be a URL"),
+        ({"BROKER_URL": "http://[::1"}, [], "BROKER_URL: must be a URL"),
+        ({"NODE_STATE_DIR": "~no-such-user-here/state"}, [], "NODE_STATE_DIR: "),
+        ({}, ["--cpu-cores", "9" * 400], "--cpu-cores: must be a number"),
     ],
 )
 def test_bad_value_names_its_setting(environment: dict[str, str], arguments: list[str], named: str) -> None:
@@ -97,6 +159,16 @@ def test_bad_value_names_its_setting(environment: dict[str, str], arguments: lis
         ({"slots": True}, "slots in the config file: must be a number"),
         ({"labels": {"a": 1}}, "labels in the config file: "),
         ({"capabilities": {"interpreters": []}}, "capabilities.interpreters in the config file: must be a list"),
+        ({"capabilities": [1]}, "capabilities in the config file: must be an object"),
+        ({"capabilities": {"interpreters": ["python3", 3]}}, "capabilities.interpreters in the config file: "),
+        ({"capabilities": {"gpu": "perhaps"}}, "capabilities.gpu in the config file: must be true or false"),
+        ({"capabilities": {"memory_gb": -8}}, "capabilities.memory_gb in the config file: must be a number"),
+        ({"poll_interval": -5}, "poll_interval in the config file: must be a number from 0.1 to 3600, not -5"),
+        ({"poll_interval": 10**400}, "poll_interval in the config file: must be a number"),
+        ({"broker_url": 8000}, "broker_url in the config file: must be a line of text"),
+        ({"state_dir": {}}, "state_dir in the config file: must be a line of text"),
+        ("[" * 100_000, "--config"),
+        ('{"slots": 1, "slots": 2}', "slots in the config file: is there twice"),
     ],
 )
 def test_bad_config_file_names_the_field(tmp_path: Path, value: Any, named: str) -> None:

@@ -49,6 +49,17 @@ class TestSettings:
         with pytest.raises(SettingsError, match=variable):
             Settings.load({variable: value}, {})
 
+    @pytest.mark.parametrize(
+        ("cpus", "memory_mb", "slots"), [(8, 0, 8), (8, 1100, 2), (2, 100_000, 2), (4, 300, 1), (1, 512, 1)]
+    )
+    def test_slots_follow_cpus_and_memory(
+        self, monkeypatch: pytest.MonkeyPatch, cpus: int, memory_mb: int, slots: int
+    ) -> None:
+        monkeypatch.setattr("sandrun.settings._cpus", lambda: cpus)
+        monkeypatch.setattr("sandrun.settings._job_memory_mb", lambda: memory_mb)
+        assert Settings.load({}, {}).slots == slots
+        assert Settings.load({"SANDRUN_SLOTS": "7"}, {}).slots == 7
+
     def test_lowering_a_maximum_lowers_the_default_with_it(self) -> None:
         settings = Settings.load({"SANDRUN_MAX_TIMEOUT": "60", "SANDRUN_MAX_DISK_MB": "8"}, {})
         ranges = settings.ranges()
