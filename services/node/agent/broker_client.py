@@ -3,30 +3,26 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import requests
+from urllib3.exceptions import HTTPError
 
+from agent import answers
 from agent.clock import Clock
-from agent.errors import (
-    AnswerLostError,
-    AnswerTimeoutError,
-    BrokerAwayError,
-    BrokerRefusedError,
-    CallError,
-    SessionOverError,
-)
+from agent.errors import AnswerLostError, AnswerTimeoutError, BadAnswerError, BrokerAwayError, CallError
 from agent.join_token import JoinToken
-from agent.model import Key
-from agent.transport import Answer, Transport
+from agent.model import Key, read_keys
+from agent.transport import ANSWER_LIMIT, Answer, Transport
 
 READ_TIMEOUT = 10.0
 CLAIM_WAIT = 20  # seconds; the protocol allows 25
 LINK_SILENCE = 15.0  # a link that says nothing for so long is given up; the broker pings every 5 s
 
-_SESSION_WORDS = {"unknown_node", "session_ended"}
-_NODE_CALLS = {"/heartbeat", "/claim"}
-_LATER = {429, 500, 502, 503, 504}
+DEFAULT_LEASE = 60.0  # of a broker that does not say: NODE_TIMEOUT's default
+SHORTEST_BEAT = 0.1
+RESULT_WORDS = {"ok", "duplicate", "stale_lease", "unknown_job", "missing_artifacts"}
+SMALL_ANSWER = 4 << 20  # bytes; only claims bring more, the jobs' code and files
 
 
 @dataclass(frozen=True)
@@ -40,6 +36,14 @@ class SessionTerms:
     heartbeat_seconds: float
     sent_at: float
     """When the request was sent: the lease counts from here."""
+
+
+class Claimed(NamedTuple):
+    """What a claim brought."""
+
+    jobs: list[dict[str, Any]]
+    drain: bool
+    """The broker wants the node to claim no more."""
 
 
 class BrokerClient:
@@ -57,26 +61,36 @@ class BrokerClient:
         status 401 or 403 when the broker asks for another join token."""
         sent_at = self._clock.now()
         answer = self._post("/register", body, repeat=False, headers=self._token.headers())
-        if not isinstance(answer.get("node_id"), str):
+        try:
+            node_id, session, secret = (answers.word(answer, name) for name in ("node_id", "session", "secret"))
+        except BadAnswerError as error:
+            raise BrokerAwayError(f"/register: {error}") from error
+        if node_id is None:
             raise BrokerAwayError("/register: the answer has no node_id; is this a broker?")
-        lease = float(answer.get("lease_seconds") or 60.0)
+        lease = answers.seconds(answer, "lease_seconds", DEFAULT_LEASE)
+        beat = answers.seconds(answer, "heartbeat_seconds", lease / 3)
         return SessionTerms(
-            node_id=answer["node_id"],
-            session=answer.get("session"),
-            secret=answer.get("secret"),
+            node_id=node_id,
+            session=session,
+            secret=secret,
             lease_seconds=lease,
-            heartbeat_seconds=float(answer.get("heartbeat_seconds") or lease / 3),
+            # Beats that come no sooner than the lease ends are a slip of somebody's: they are there to renew it.
+            heartbeat_seconds=max(SHORTEST_BEAT, beat if beat < lease else lease / 3),
             sent_at=sent_at,
         )
 
     def heartbeat(self, body: dict[str, Any], read_timeout: float) -> dict[str, Any]:
         """Renew the lease."""
-        return self._post("/heartbeat", body, read_timeout=read_timeout)
+        return self._post("/heartbeat", body, read_timeout=read_timeout, acknowledged=True)
 
-    def claim(self, who: dict[str, Any], claim_number: int, max_jobs: int, wait: float) -> dict[str, Any]:
+    def claim(self, who: dict[str, Any], claim_number: int, max_jobs: int, wait: float) -> Claimed:
         """Ask for jobs; holds until there is one or `wait` seconds have passed."""
         body = {**who, "claim_number": claim_number, "max_jobs": max_jobs, "wait": wait}
-        return self._post("/claim", body, read_timeout=wait + READ_TIMEOUT, transport=self._claims, repeat=False)
+        answer = self._post("/claim", body, read_timeout=wait + READ_TIMEOUT, transport=self._claims, repeat=False)
+        if "jobs" not in answer and "job" not in answer:
+            raise BrokerAwayError("/claim: the answer names no jobs, not even none; is this a broker?")
+        jobs = answers.entries(answer, "jobs") or answers.entries({"jobs": [answer.get("job")]}, "jobs")
+        return Claimed(jobs, answer.get("drain") is True)
 
     def abort_claim(self) -> None:
         """Make a claim under way raise BrokerAwayError at once."""
@@ -88,22 +102,29 @@ class BrokerClient:
 
     def complete(self, who: dict[str, Any], completion: dict[str, Any]) -> str:
         """Hand in one result; the word is `ok` or `duplicate`."""
-        answer = self._post("/complete", {**completion, **who}, read_timeout=READ_TIMEOUT * 3)
-        return "duplicate" if answer.get("duplicate") else "ok"
+        body = {**completion, **who}
+        answer = self._post("/complete", body, read_timeout=READ_TIMEOUT * 3, acknowledged=True)
+        return "duplicate" if answer.get("duplicate") is True else "ok"
 
     def complete_batch(self, who: dict[str, Any], completions: list[dict[str, Any]]) -> dict[str, str]:
-        """Hand in several results; the words by job id (one attempt of a job at a time is this node's)."""
+        """Hand in several results; the words by job id (one attempt of a job at a time is this node's).
+
+        A result without a word, or with one that nobody knows, is not in the answer: it was not acknowledged.
+        """
         body = {**who, "completions": completions}
         answer = self._post("/complete/batch", body, read_timeout=READ_TIMEOUT * 3)
-        return {
-            str(entry["job_id"]): "missing_artifacts" if entry.get("missing") else str(entry["status"])
-            for entry in answer.get("results") or []
+        words = {
+            answers.text(entry, "job_id"): "missing_artifacts"
+            if entry.get("missing")
+            else answers.text(entry, "status")
+            for entry in answers.entries(answer, "results")
         }
+        return {job_id: word for job_id, word in words.items() if word in RESULT_WORDS}
 
     def progress(self, who: dict[str, Any], chunks: list[dict[str, Any]]) -> set[Key]:
         """Pass on what programs print; the attempts of which nothing more is wanted."""
         answer = self._post("/progress", {**who, "chunks": chunks})
-        return {Key(str(ref["job_id"]), int(ref["fence"])) for ref in answer.get("stop") or []}
+        return set(read_keys(answer.get("stop")))
 
     def release(self, who: dict[str, Any], keys: list[Key], reason: str) -> None:
         """Give attempts back unrun; they are not counted."""
@@ -116,9 +137,9 @@ class BrokerClient:
         except CallError as error:
             raise BrokerAwayError(f"/link: {error}") from error
         if response.status_code != 200:
-            body = response.raw.read(1 << 16)
-            response.close()
-            _check("/link", Answer(response.status_code, body, None))
+            with response:
+                _check("/link", Answer(response.status_code, _beginning(response), None))
+            raise BrokerAwayError(f"/link: {response.status_code} is no answer to it; is this a broker?")
         return response
 
     def _post(
@@ -129,19 +150,21 @@ class BrokerClient:
         read_timeout: float = READ_TIMEOUT,
         transport: Transport | None = None,
         repeat: bool = True,
+        acknowledged: bool = False,
         headers: dict[str, str] | None = None,
     ) -> dict[str, Any]:
         data = _dump(body)
         said = shown(body) if headers is None else headers
         line = transport or self._transport
+        limit = SMALL_ANSWER if transport is None else ANSWER_LIMIT
 
         def send() -> Answer:
-            return line.call("POST", path, data, headers=said, read_timeout=read_timeout)
+            return line.call("POST", path, data, headers=said, read_timeout=read_timeout, limit=limit)
 
         try:
             answer = _once_more(send) if repeat else send()
             _check(path, answer)
-            return answer.json()
+            return answers.acknowledged(path, answer.json()) if acknowledged else answer.json()
         except CallError as error:
             raise BrokerAwayError(f"{path}: {error}") from error
 
@@ -168,19 +191,16 @@ def _dump(body: dict[str, Any]) -> bytes:
 
 def _check(path: str, answer: Answer) -> None:
     """Raise what a status outside 2xx means."""
-    if 200 <= answer.status < 300:
-        return
     try:
         said = answer.json()
     except CallError:
-        said = {}
-    reason = str(said.get("reason") or "")
-    message = f"{path}: {answer.status} {str(said.get('error') or '')[:300]}"
-    if reason in _SESSION_WORDS:
-        raise SessionOverError(reason)
-    if answer.status == 404 and path in _NODE_CALLS and not reason:
-        raise SessionOverError("unknown_node")  # brokers without reasons say it with the bare status
-    if answer.status in _LATER:
-        raise BrokerAwayError(message, answer.retry_after)
-    missing = said.get("missing")
-    raise BrokerRefusedError(answer.status, reason, message, missing if isinstance(missing, list) else [])
+        said = None
+    answers.check(path, answer.status, said, answer.retry_after)
+
+
+def _beginning(response: requests.Response) -> bytes:
+    """The first bytes of an answer that is not to be read whole."""
+    try:
+        return bytes(response.raw.read(1 << 16))
+    except (HTTPError, OSError) as error:
+        raise BrokerAwayError(f"/link: {type(error).__name__}") from error

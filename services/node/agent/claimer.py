@@ -109,16 +109,15 @@ class Claimer:
         asked = time.monotonic()
         answer = self._broker.claim(self._session.who, number, count, CLAIM_WAIT)
         jobs = []
-        for value in answer.get("jobs") or [answer.get("job")]:
-            if value is not None:
-                try:
-                    jobs.append(Job.from_wire(value))
-                except BadAnswerError as error:
-                    LOG.error("job_unreadable", error=str(error))
+        for value in answer.jobs:
+            try:
+                jobs.append(Job.from_wire(value))
+            except BadAnswerError as error:
+                LOG.error("job_unreadable", error=str(error))
         attempts = self._attempts.grant(self._session, number, jobs)
         for attempt in attempts:
             self._start(attempt)
-        if answer.get("drain") is True:
+        if answer.drain:
             self._on_drain()
         return bool(attempts) or time.monotonic() - asked > CLAIM_WAIT / 2
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from agent import answers
 from agent.attempts import Attempts
 from agent.backoff import Backoff, jittered
 from agent.broker_client import BrokerClient
@@ -15,7 +16,7 @@ from agent.errors import BrokerAwayError, BrokerError, BrokerRefusedError, Sessi
 from agent.lease import Session
 from agent.live_output import LiveOutput
 from agent.logs import EventLog
-from agent.notices import read_keys
+from agent.model import read_keys
 from agent.orders import Orders
 
 LOG = EventLog("agent.heartbeat")
@@ -91,11 +92,7 @@ class Heartbeat:
         sent_at = self._clock.now()
         # Bounded by the beat's own period: a slow broker must not make the beat late twice.
         answer = self._broker.heartbeat(body, read_timeout=min(read_timeout, max(1.0, session.heartbeat_seconds)))
-        lease_seconds = answer.get("lease_seconds")
-        if isinstance(lease_seconds, int | float):
-            session.lease.renew(float(lease_seconds), sent_at)
-        else:
-            session.lease.renew(session.heartbeat_seconds * 3, sent_at)
+        session.lease.renew(answers.seconds(answer, "lease_seconds", session.heartbeat_seconds * 3), sent_at)
         for key in read_keys(answer.get("lost")):
             self._orders.lost(key, "the broker says so")
         for key in read_keys(answer.get("cancel")):

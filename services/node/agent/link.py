@@ -19,7 +19,7 @@ from agent.errors import BrokerAwayError, BrokerRefusedError, SessionOverError
 from agent.lease import Session
 from agent.live_output import LiveOutput
 from agent.logs import EventLog
-from agent.notices import read_keys
+from agent.model import read_keys
 from agent.orders import Orders
 
 LOG = EventLog("agent.link")
@@ -148,7 +148,7 @@ def _lines(response: requests.Response) -> Iterator[dict[str, Any]]:
         for line in whole:
             try:
                 value = json.loads(line or b"{}")
-            except ValueError:
+            except (ValueError, RecursionError):
                 value = None
             if isinstance(value, dict):
                 yield value

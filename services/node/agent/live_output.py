@@ -11,8 +11,7 @@ from agent.backoff import Backoff
 from agent.broker_client import BrokerClient
 from agent.errors import BrokerError, SandrunError
 from agent.logs import EventLog
-from agent.model import Key
-from agent.notices import read_keys
+from agent.model import Key, read_keys
 from agent.sandrun_client import SandrunClient
 from agent.threads import Crash
 

@@ -1,5 +1,6 @@
 """What travels through the agent: a claimed job, and what became of it."""
 
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -29,6 +30,15 @@ class Key(NamedTuple):
     def wire(self) -> dict[str, Any]:
         """As the broker's lists hold it."""
         return {"job_id": self.job_id, "fence": self.fence}
+
+
+def read_keys(value: object) -> list[Key]:
+    """The (job, fence) pairs of one of the broker's lists; entries that are none are left out."""
+    keys = []
+    for entry in value if isinstance(value, list) else []:
+        if isinstance(entry, dict) and isinstance(entry.get("job_id"), str) and type(entry.get("fence")) is int:
+            keys.append(Key(entry["job_id"], entry["fence"]))
+    return keys
 
 
 @dataclass(frozen=True)
@@ -61,7 +71,7 @@ class Job:
         """Read one entry of a claim answer; BadAnswerError when it does not even name an attempt."""
         try:
             key = Key(_text(value["id"]), int(value["fence"]))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise BadAnswerError(f"a claimed job has no usable id and fence: {type(error).__name__}") from error
         try:
             return cls(
@@ -74,16 +84,16 @@ class Job:
                 files=dict(value.get("files") or {}),
                 entrypoint=_text(value.get("entrypoint") or ""),
                 outputs=tuple(_text(glob) for glob in value.get("outputs") or ()),
-                timeout=float(value.get("timeout") or 300.0),
+                timeout=_finite(value.get("timeout") or 300.0),
                 memory_mb=None if value.get("memory_mb") is None else int(value["memory_mb"]),
-                cpu_seconds=None if value.get("cpu_seconds") is None else float(value["cpu_seconds"]),
+                cpu_seconds=None if value.get("cpu_seconds") is None else _finite(value["cpu_seconds"]),
                 environment=_text(value.get("environment") or ""),
                 uploads=tuple(_upload(entry) for entry in value.get("uploads") or ()),
-                limits={_text(name): float(limit) for name, limit in (value.get("limits") or {}).items()},
+                limits={_text(name): _finite(limit) for name, limit in (value.get("limits") or {}).items()},
                 follow=value.get("follow") is True,
                 attempt=int(value.get("attempt") or 1),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             return cls(key=key, code="", interpreter="", unreadable=f"{type(error).__name__}: {error}"[:200])
 
 
@@ -92,6 +102,13 @@ def _upload(entry: Any) -> Upload:
     if not re.fullmatch("[0-9a-f]{64}", upload.sha256) or upload.size < 0:
         raise ValueError("an upload without a proper checksum or size")
     return upload
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{number} is no limit")
+    return number
 
 
 def _text(value: Any) -> str:

@@ -9,7 +9,7 @@ from agent.broker_client import BrokerClient
 from agent.errors import BrokerAwayError, BrokerRefusedError, SessionOverError
 from agent.lease import Session
 from agent.logs import EventLog
-from agent.model import Key
+from agent.model import Key, read_keys
 
 LOG = EventLog("agent.notices")
 
@@ -80,12 +80,3 @@ class StartNotices:
             for key in read_keys(answer.get("lost")):
                 self._on_lost(key, "start_refused")
         return True
-
-
-def read_keys(value: object) -> list[Key]:
-    """The (job, fence) pairs of one of the broker's lists; entries that are none are left out."""
-    keys = []
-    for entry in value if isinstance(value, list) else []:
-        if isinstance(entry, dict) and isinstance(entry.get("job_id"), str) and isinstance(entry.get("fence"), int):
-            keys.append(Key(entry["job_id"], entry["fence"]))
-    return keys

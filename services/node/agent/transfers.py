@@ -14,15 +14,14 @@ from urllib.parse import quote
 
 import requests
 
+from agent import answers
 from agent.broker_client import shown
-from agent.errors import BrokerAwayError, BrokerRefusedError, SandrunGoneError, SessionOverError
+from agent.errors import BrokerAwayError, SandrunGoneError
 from agent.model import Key, Upload
 
 CONNECT_TIMEOUT = 3.0
 SILENCE = 30.0  # seconds without a byte after which a transfer is given up
 PIECE = 256 * 1024
-_LATER = {429, 500, 502, 503, 504}
-_SESSION_WORDS = {"unknown_node", "session_ended"}
 
 
 class Readable(Protocol):
@@ -67,7 +66,10 @@ class Transfers:
         headers = {**shown(who), "Content-Type": "application/json"}
         with self._call("POST", url, headers=headers, data=json.dumps({"sha256": wanted}).encode()) as answer:
             _check("/artifacts", answer)
-            return set(answer.json()["missing"])
+            try:
+                return set(answers.strings(answer.json(), "missing"))
+            except (ValueError, AttributeError, requests.RequestException) as error:
+                raise BrokerAwayError(f"/artifacts: {type(error).__name__}") from error
 
     def put(self, who: dict[str, Any], key: Key, sha256: str, body: Readable) -> None:
         """Send one content."""
@@ -151,13 +153,6 @@ def _check(path: str, answer: requests.Response) -> None:
         return
     try:
         said = answer.json()
-    except ValueError:
-        said = {}
-    said = said if isinstance(said, dict) else {}
-    reason = str(said.get("reason") or "")
-    message = f"{path}: {answer.status_code} {str(said.get('error') or '')[:300]}"
-    if reason in _SESSION_WORDS:
-        raise SessionOverError(reason)
-    if answer.status_code in _LATER:
-        raise BrokerAwayError(message, None)
-    raise BrokerRefusedError(answer.status_code, reason, message)
+    except (ValueError, RecursionError, requests.RequestException):
+        said = None
+    answers.check(path, answer.status_code, said if isinstance(said, dict) else None, None)

@@ -52,7 +52,7 @@ class Answer:
         """The body as a JSON object; BadAnswerError when it is none."""
         try:
             value = json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             value = None
         if not isinstance(value, dict):
             raise BadAnswerError(f"expected a JSON object, got status {self.status} and {len(self.body)} other bytes")
@@ -88,16 +88,17 @@ class Transport:
         content_type: str = "application/json",
         headers: Mapping[str, str] | None = None,
         read_timeout: float,
+        limit: int = ANSWER_LIMIT,
     ) -> Answer:
         """Send one request and read the whole answer, in at most about twice `read_timeout` seconds.
 
         Any status is an answer. Raises NotReachedError, AnswerLostError, AnswerTimeoutError, and BadAnswerError for one
-        above ANSWER_LIMIT.
+        of more than `limit` bytes.
         """
         deadline = time.monotonic() + read_timeout
         response = self.open(method, path, body, content_type=content_type, headers=headers, read_timeout=read_timeout)
         try:
-            data = _read_whole(response, deadline)
+            data = _read_whole(response, deadline, limit)
         except (HTTPError, OSError) as error:
             response.close()
             raise _translated(error) from error
@@ -221,14 +222,14 @@ class _Adapter(HTTPAdapter):
         }
 
 
-def _read_whole(response: requests.Response, deadline: float) -> bytes:
+def _read_whole(response: requests.Response, deadline: float, limit: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     while chunk := response.raw.read1(_CHUNK):
         parts.append(chunk)
         size += len(chunk)
-        if size > ANSWER_LIMIT:
-            raise BadAnswerError(f"the answer is larger than {ANSWER_LIMIT} bytes")
+        if size > limit:
+            raise BadAnswerError(f"the answer is larger than {limit} bytes")
         if time.monotonic() > deadline:
             raise AnswerTimeoutError("the answer did not end in time")
     return b"".join(parts)

@@ -12,11 +12,16 @@ class LostAnswerError(Exception):
     """Close the connection without an answer."""
 
 
+class RawAnswerError(Exception):
+    """Send these bytes as they are and close the connection."""
+
+
 class FakeServer:
     """Subclasses implement `answer`.
 
     `calls` counts requests by path; `lose[path] = n` swallows the next n answers after doing what they say;
-    `refuse[path]` lists answers to give instead of doing anything.
+    `refuse[path]` lists answers to give instead of doing anything, `raw[path]` whole responses, after which the
+    connection is closed.
     """
 
     def __init__(self) -> None:
@@ -25,6 +30,7 @@ class FakeServer:
         self.calls: Counter[str] = Counter()
         self.lose: Counter[str] = Counter()
         self.refuse: dict[str, list[tuple[int, dict[str, Any]]]] = {}
+        self.raw: dict[str, list[bytes]] = {}
         self.sockets: set[socket.socket] = set()
         self.port = 0
         self._server: _Server | None = None
@@ -67,6 +73,8 @@ class FakeServer:
         with self.changed:
             self.calls[path] += 1
             self.changed.notify_all()
+            if self.raw.get(path):
+                raise RawAnswerError(self.raw[path].pop(0))
             refusals = self.refuse.get(path)
             refusal = refusals.pop(0) if refusals else None
         status, said = refusal or self.answer(handler, path, body)
@@ -116,6 +124,10 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             status, said = self.server.fake.respond(self, self.path.split("?")[0], body)
         except LostAnswerError:
+            self.close_connection = True
+            return
+        except RawAnswerError as raw:
+            self.wfile.write(raw.args[0])
             self.close_connection = True
             return
         if said is None:

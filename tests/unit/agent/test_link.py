@@ -177,8 +177,11 @@ def test_ended_session_ends_the_link(answering: Callable[[list[bytes]], str]) ->
         (429, "{}", BrokerAwayError),
         (200, "<html>a login page</html>", BrokerAwayError),
         (422, '{"error":"x"}', BrokerRefusedError),
-        (403, "{}", BrokerRefusedError),
-        (307, "", BrokerRefusedError),
+        (403, '{"error":"x"}', BrokerRefusedError),
+        (404, "<html>of a proxy</html>", BrokerAwayError),
+        (403, "{}", BrokerAwayError),
+        (307, "", BrokerAwayError),
+        (520, "<html>", BrokerAwayError),
     ],
 )
 def test_statuses(answering: Callable[[list[bytes]], str], status: int, body: str, expected: type[Exception]) -> None:

@@ -148,9 +148,7 @@ def test_dripping_answer_is_a_timeout(serve: Serve) -> None:
     pace.set()
 
 
-def test_huge_answer_is_not_read(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.transport.ANSWER_LIMIT", 1000)
-
+def test_huge_answer_is_not_read(serve: Serve) -> None:
     def handle(connection: socket.socket) -> None:
         request(connection)
         connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -158,7 +156,7 @@ def test_huge_answer_is_not_read(serve: Serve, monkeypatch: pytest.MonkeyPatch) 
             connection.sendall(b"400\r\n" + b"x" * 1024 + b"\r\n")
 
     with pytest.raises(BadAnswerError, match="larger than 1000"):
-        Transport(serve(handle)).call("GET", "/", read_timeout=2)
+        Transport(serve(handle)).call("GET", "/", read_timeout=2, limit=1000)
 
 
 def test_abort_ends_a_call_in_another_thread(serve: Serve) -> None:
