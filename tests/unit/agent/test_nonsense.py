@@ -42,8 +42,7 @@ SHAPES: list[Any] = [[], None, "ok", 5, {}, {"status": "no"}, {"error": 5, "reas
 ODD: list[Any] = [5, -1, 0, "soon", [], {}, None, True, [5], [None], [[]], ["x"], [{}]]
 ODD.append([{"job_id": 1, "fence": 2}])
 WORDS: list[Any] = ["what", 5, None, []]
-NO_NAMES: list[Any] = [5, "ö
-", [], {}]
+NO_NAMES: list[Any] = [5, "ö\n", [], {}]
 LOUD = b'{"status":"ok","node_id":"n","session":"s","lease_seconds":%s,"heartbeat_seconds":%s}'
 NONSENSE: dict[str, list[bytes]] = {
     "/register": [
