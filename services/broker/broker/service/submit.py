@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -29,6 +29,7 @@ __all__ = ["COMMON_INTERPRETERS", "Submits", "new_job_id"]
 COMMON_INTERPRETERS = frozenset({"python3", "node", "bash", "sh", "ruby", "perl"})
 """What the node image brings; others become known when a node offers them."""
 
+LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 _SPEC_FIELDS = ("args", "stdin", "env", "files", "entrypoint", "outputs", "memory_mb", "cpu_seconds", "environment")
 _SANDRUN_LIMITS = ("processes", "open_files", "disk_mb", "file_size_mb", "inodes", "output_mb")
 
@@ -227,7 +228,10 @@ def _moment(value: float | datetime | None, now: float, field: str) -> float | N
         return now + value
     if value.tzinfo is None:
         raise InvalidFieldError(field, f"{field} needs a time zone, as in 2030-01-31T12:00:00+00:00.")
-    return value.timestamp()
+    moment = value.timestamp()
+    if not 0 <= moment <= LATEST:  # with its zone a time can lie outside the calendar, and could then never be shown
+        raise InvalidFieldError(field, f"{field} must lie between 1970 and 9998.")
+    return moment
 
 
 def _spec(job: SubmitJob, uploads: Uploads) -> str | None:
