@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from api.keyed import keyed
 from api.rig import LONG_ENOUGH, Api, Started
 from broker.api.app import make_app
-from broker.service.events import MAX_JOBS, MAX_WATCHERS
+from broker.errors import OverloadedError
+from broker.service.events import CLIENT_WATCHERS, MAX_JOBS, MAX_WATCHERS, OWN_WATCHERS
 from broker.store.records import Flow, Node
 
 pytestmark = pytest.mark.anyio
@@ -91,7 +93,7 @@ class Stream:
 
 
 @asynccontextmanager
-async def watching(api: Api, topics: str) -> AsyncIterator[Stream]:
+async def watching(api: Api, topics: str, key: str | None = None) -> AsyncIterator[Stream]:
     stream, gone = Stream(), asyncio.Event()
 
     async def receive() -> dict[str, Any]:
@@ -103,7 +105,8 @@ async def watching(api: Api, topics: str) -> AsyncIterator[Stream]:
         await stream.chunks.put(message.get("body", b""))
 
     scope = {"type": "http", "method": "GET", "path": "/events", "query_string": f"topics={topics}".encode()}
-    call = asyncio.create_task(make_app(api.broker)({**scope, "headers": []}, receive, send))
+    headers = [(b"authorization", f"Bearer {key}".encode())] if key else []
+    call = asyncio.create_task(make_app(api.broker)({**scope, "headers": headers}, receive, send))
     try:
         yield stream
     finally:
@@ -121,6 +124,42 @@ async def test_who_watches_hears_of_jobs_and_sees_the_overview(api: Api) -> None
         await api.call("DELETE", f"/jobs/{job_id}")
         assert await stream.next("jobs") == {"jobs": [[job_id, "failed"]], "more": False}
     assert len(api.broker.events) == 0
+
+
+async def test_a_client_watches_its_own_jobs_and_learns_nothing_of_others(started: Started) -> None:
+    async with keyed(started) as api:
+        mine, theirs = await api.key("client"), await api.key("client")
+        async with watching(api, "jobs,overview", mine) as stream, watching(api, "jobs", api.admin) as admins:
+            await stream.next("overview")
+            wanted = {"code": "x", "requires": {"labels": {"customer": "acme"}, "region": "mars", "gpu": True}}
+            foreign = (await api.ok("POST", "/submit", wanted, key=theirs))["job_id"]
+            assert (await admins.next("jobs"))["jobs"] == [[foreign, "pending"]]
+            own = (await api.ok("POST", "/submit", {"code": "x"}, key=mine))["job_id"]
+            assert (await stream.next("jobs"))["jobs"] == [[own, "pending"]]
+            while len((seen := await stream.next("overview"))["queue"]["classes"]) < 2:
+                pass
+        shown = await api.ok("GET", "/overview", key=mine)
+        for told in (seen, shown):
+            assert "acme" not in json.dumps(told)
+            assert "mars" not in json.dumps(told)
+            assert (told["queue"]["pending"], ["GPU"] in [c["wishes"] for c in told["queue"]["classes"]]) == (2, True)
+        assert "acme" in json.dumps(await api.ok("GET", "/overview", key=api.admin))
+
+
+async def test_clients_leave_room_for_each_other_and_for_admins(started: Started) -> None:
+    async with keyed(started) as api:
+        hub = api.broker.events
+        watchers = [hub.begin(jobs=True, overview=False, owner=f"o{n // OWN_WATCHERS}") for n in range(CLIENT_WATCHERS)]
+        refused = await api.call("GET", "/events", key=await api.key("client"))
+        assert (refused.status_code, refused.json()["reason"]) == (503, "overloaded")
+        hub.end(watchers.pop())
+        with pytest.raises(OverloadedError):
+            hub.begin(jobs=True, overview=False, owner="o0")
+        async with watching(api, "jobs", await api.key("client")) as one, watching(api, "jobs", api.admin) as two:
+            assert await one.chunks.get() == await two.chunks.get() == b""
+            assert (one.status, two.status) == (200, 200)
+        for watcher in watchers:
+            hub.end(watcher)
 
 
 async def test_many_changes_make_one_message_that_says_more(api: Api) -> None:

@@ -9,11 +9,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from broker.api.access import principal_of
 from broker.api.answers import OverviewAnswer, errors
 from broker.api.lean import LeanRoute
 from broker.api.render import Json
 from broker.api.state import broker_of
 from broker.service.events import EventHub, Watcher
+from broker.service.overview import for_clients
 
 __all__ = ["router"]
 
@@ -29,7 +31,10 @@ Topics = Annotated[str, Query(pattern="^(jobs|overview|jobs,overview|overview,jo
 @router.get("/overview", response_model=OverviewAnswer, responses=errors(503))
 async def overview(request: Request) -> Response:
     """Totals, nodes, pending jobs by class and priority, and the last hour; read from memory."""
-    return Json(broker_of(request).overview.take(), headers={"Cache-Control": "no-store"})
+    seen = broker_of(request).overview.take()
+    return Json(
+        seen if principal_of(request).sees is None else for_clients(seen), headers={"Cache-Control": "no-store"}
+    )
 
 
 @router.get(
@@ -40,8 +45,8 @@ async def events(request: Request, topics: Topics = "jobs,overview") -> Response
     """`overview`: as GET /overview, at once and then up to once a second. `jobs`: {"jobs": [[id, status]], "more"}, up
     to three times a second; `more` when so many changed that they are not all named."""
     hub = broker_of(request).events
-    wanted = topics.split(",")
-    return _EventStream(hub, hub.begin(jobs="jobs" in wanted, overview="overview" in wanted))
+    wanted, sees = topics.split(","), principal_of(request).sees
+    return _EventStream(hub, hub.begin(jobs="jobs" in wanted, overview="overview" in wanted, owner=sees))
 
 
 class _EventStream(Response):

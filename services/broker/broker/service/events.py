@@ -12,11 +12,15 @@ from typing import Any
 from pydantic_core import to_json
 
 from broker.errors import OverloadedError
+from broker.service.overview import for_clients
 from broker.store.changes import Step
 
 __all__ = ["EventHub", "Watcher"]
 
 MAX_WATCHERS = 100
+CLIENT_WATCHERS = 80
+"""Of these, by clients in all, and by one of them: nobody keeps the others or the admins from watching."""
+OWN_WATCHERS = 20
 MAX_JOBS = 200
 """Job changes in one message; beyond it the message says `more`: look at what you show again."""
 GATHER_SECONDS = 0.3
@@ -29,18 +33,21 @@ QUIET_SECONDS = 2.0
 class _Jobs:
     """Changes of jobs, the last word on each."""
 
-    changed: dict[str, str] = field(default_factory=dict)
+    changed: dict[str, tuple[str, str | None]] = field(default_factory=dict)
+    """Id -> status and owner."""
     more: bool = False
 
-    def add(self, job_id: str, status: str) -> None:
+    def add(self, job_id: str, status: str, owner: str | None) -> None:
         if job_id in self.changed or len(self.changed) < MAX_JOBS:
-            self.changed[job_id] = status
+            self.changed[job_id] = (status, owner)
         else:
             self.more = True
 
-    def merge(self, news: "_Jobs") -> None:
-        for job_id, status in news.changed.items():
-            self.add(job_id, status)
+    def merge(self, news: "_Jobs", sees: str | None) -> None:
+        """Add news of the jobs of an owner; None: of all."""
+        for job_id, (status, owner) in news.changed.items():
+            if sees is None or sees == owner:
+                self.add(job_id, status, owner)
         self.more = self.more or news.more
 
     def __bool__(self) -> bool:
@@ -48,9 +55,10 @@ class _Jobs:
 
 
 class Watcher:
-    """One who watches. `wants_jobs`, `wants_overview`: what it asked for."""
+    """One who watches. `wants_jobs`, `wants_overview`: what it asked for; `owner`: whose jobs it sees, None for all."""
 
-    def __init__(self, wants_jobs: bool, wants_overview: bool) -> None:
+    def __init__(self, wants_jobs: bool, wants_overview: bool, owner: str | None) -> None:
+        self.owner = owner
         self.wants_jobs = wants_jobs
         self.wants_overview = wants_overview
         self.ended = False
@@ -61,7 +69,7 @@ class Watcher:
     def tell(self, jobs: _Jobs, overview: bytes | None) -> None:
         """Merge news into what waits."""
         if self.wants_jobs and jobs:
-            self._jobs.merge(jobs)
+            self._jobs.merge(jobs, self.owner)
         if self.wants_overview and overview is not None:
             self._overview = overview
         if self._jobs or self._overview is not None:
@@ -78,7 +86,8 @@ class Watcher:
         self._news.clear()
         jobs, self._jobs = self._jobs, _Jobs()
         overview, self._overview = self._overview, None
-        return ({"jobs": list(jobs.changed.items()), "more": jobs.more} if jobs else None), overview
+        changed = [(job_id, status) for job_id, (status, _) in jobs.changed.items()]
+        return ({"jobs": changed, "more": jobs.more} if jobs else None), overview
 
 
 class EventHub:
@@ -99,20 +108,31 @@ class EventHub:
         if not self._watchers or self._jobs.more:
             return
         for step in steps:
-            self._jobs.add(step.job_id, step.new.value)
+            self._jobs.add(step.job_id, step.new.value, step.owner)
 
-    def begin(self, *, jobs: bool, overview: bool) -> Watcher:
-        """Watch; give the watcher back with `end`. It has an overview at once. OverloadedError beyond the limit."""
-        if len(self._watchers) >= MAX_WATCHERS:
-            raise OverloadedError("Too many watch this broker: try again later.")
-        watcher = Watcher(jobs, overview)
+    def begin(self, *, jobs: bool, overview: bool, owner: str | None = None) -> Watcher:
+        """Watch the jobs of an owner, or of all; give the watcher back with `end`. It has an overview at once.
+        OverloadedError beyond the limits."""
+        self._make_sure_of_room(owner)
+        watcher = Watcher(jobs, overview, owner)
         if self._closed:
             watcher.end()
         self._watchers.add(watcher)
-        watcher.tell(_Jobs(), to_json(self._overview()) if overview else None)
+        watcher.tell(_Jobs(), self._seen_by(owner) if overview else None)
         if self._pump is None and not self._closed:
             self._pump = asyncio.create_task(self._run(), name="events")
         return watcher
+
+    def _make_sure_of_room(self, owner: str | None) -> None:
+        clients = [watcher.owner for watcher in self._watchers if watcher.owner is not None]
+        full = owner is not None and (len(clients) >= CLIENT_WATCHERS or clients.count(owner) >= OWN_WATCHERS)
+        if full or len(self._watchers) >= MAX_WATCHERS:
+            raise OverloadedError("Too many watch this broker: try again later.")
+
+    def _seen_by(self, owner: str | None) -> bytes:
+        """The overview: all of it, or what is any client's business."""
+        seen = self._overview()
+        return to_json(seen if owner is None else for_clients(seen))
 
     def end(self, watcher: Watcher) -> None:
         """Nobody listens to it any more."""
@@ -135,11 +155,13 @@ class EventHub:
             await asyncio.sleep(GATHER_SECONDS)
             jobs, self._jobs = self._jobs, _Jobs()
             busy = busy or bool(jobs)
-            overview = None
-            if loop.time() - told >= (OVERVIEW_SECONDS if busy else QUIET_SECONDS) and self._wanted():
-                overview, told, busy = to_json(self._overview()), loop.time(), False
+            overviews: dict[bool, bytes] = {}
+            if loop.time() - told >= (OVERVIEW_SECONDS if busy else QUIET_SECONDS) and (kinds := self._wanted()):
+                overviews = {clients: self._seen_by("" if clients else None) for clients in kinds}
+                told, busy = loop.time(), False
             for watcher in self._watchers:
-                watcher.tell(jobs, overview)
+                watcher.tell(jobs, overviews.get(watcher.owner is not None))
 
-    def _wanted(self) -> bool:
-        return any(watcher.wants_overview for watcher in self._watchers)
+    def _wanted(self) -> set[bool]:
+        """Whether clients (True), admins (False) or both watch the overview."""
+        return {watcher.owner is not None for watcher in self._watchers if watcher.wants_overview}

@@ -12,7 +12,7 @@ from broker.service.sessions import NodeSession, ProfileGroup, SessionBook
 from broker.service.tally import Tally
 from broker.store.base import Store
 
-__all__ = ["Overview", "node_state"]
+__all__ = ["Overview", "for_clients", "node_state"]
 
 MAX_NODES = 60
 """Nodes that are told one by one; the rest is in the sums, and in GET /nodes."""
@@ -99,6 +99,18 @@ class Overview:
             "unlisted": len(classes) - len(shown),
             "priorities": _priorities(classes.values()),
         }
+
+
+def for_clients(overview: Mapping[str, Any]) -> dict[str, Any]:
+    """The overview without what other clients wrote: the labels and regions that their jobs ask for."""
+    queue = overview["queue"]
+    classes = [{**of, "wishes": [wish for wish in of["wishes"] if _is_plain(wish)]} for of in queue["classes"]]
+    return {**overview, "queue": {**queue, "classes": classes}}
+
+
+def _is_plain(wish: str) -> bool:
+    amount, _, unit = wish.partition(" ")
+    return wish == "GPU" or (unit in ("MiB", "cores") and amount.replace(".", "").isdigit())
 
 
 def node_state(session: NodeSession, now: float) -> str:
