@@ -89,7 +89,7 @@ class Api:
 @asynccontextmanager
 async def running(directory: Path, clock: FakeClock | None = None, **settings: Any) -> AsyncIterator[Api]:
     """A started broker."""
-    chosen: Settings = load_settings(**settings)
+    chosen: Settings = load_settings(**{"database": directory / "broker.db", **settings})
     clock = clock or FakeClock()
     broker = Broker(chosen, STORES["sqlite"](directory), lambda at_least: clock)
     await broker.start()
