@@ -183,6 +183,7 @@ async def test_uploads_that_are_refused_leave_nothing(rig: Rig) -> None:
         ([("a.py", b"1")], {"code": "x"}),
         ([("a.py", b"1")], {"surprise": 1}),
         ([("a.py", b"1")], ["a"]),
+        ([("a.py", b"1")], {"args": [[]] * 20_000}),
         ([("a.tar.gz", b"no archive")], None),
         ([("a.zip", b"PK")], None),
         ([("bomb.tgz", bomb.getvalue())], None),

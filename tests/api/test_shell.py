@@ -317,6 +317,7 @@ async def test_a_client_that_does_not_read_is_cut_off(tmp_path: Path) -> None:
 
 
 MANY = 2 * MIB - 100
+UPLOAD = b'--b\r\ncontent-disposition: form-data; name="%s"; filename="a.py"\r\n\r\n%s\r\n'
 COSTLY_JSON = {
     "a batch of nothing": ("/submit/batch", b'{"jobs":[' + b"{}," * (MANY // 3) + b"{}]}"),
     "a batch of numbers": ("/submit/batch", b'{"jobs":[' + b"1," * (MANY // 2) + b"1]}"),
@@ -330,6 +331,10 @@ COSTLY_JSON = {
     ),
     "a number of a million digits": ("/register", b'{"endpoint":"x","capabilities":{"a":' + b"9" * 1_000_000 + b"}}"),
     "an exponent": ("/register", b'{"endpoint":"x","capabilities":{"cpu_cores":1e999999999}}'),
+    "a manifest": (
+        "/submit",
+        UPLOAD % (b"files", b"") + UPLOAD % (b"manifest", b'{"x":[' + b"{}," * (5 * MANY) + b"{}]}") + b"--b--",
+    ),
     "what a node says too much": ("/heartbeat", b'{"node_id":"x","z":[' + b"[]," * (MANY // 3) + b"[]]}"),
 }
 
@@ -338,8 +343,9 @@ async def test_json_that_costs_more_than_it_weighs_is_refused_quickly(process: B
     before, used = process.rss_bytes(), process.cpu_seconds()
     for name, (path, body) in COSTLY_JSON.items():
         async with dialled(process) as raw:
-            head = POST.replace(b"/submit", path.encode()) + b"content-length: %d\r\n\r\n" % len(body)
-            await raw.send(head + body)
+            kind = b"multipart/form-data; boundary=b" if body.startswith(b"--b") else b"application/json"
+            head = POST.replace(b"/submit", path.encode()).replace(b"application/json", kind)
+            await raw.send(head + b"content-length: %d\r\n\r\n" % len(body) + body)
             heard = await raw.heard()
             assert (name, heard.status in (400, 422), bool(heard.error)) == (name, True, True), heard
             assert len(heard.body) < 10_000, "an answer is not as large as the question"

@@ -2,8 +2,7 @@
 
 import asyncio
 import json
-import re
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
@@ -12,8 +11,9 @@ from broker.api.errors import HttpError
 from broker.api.state import broker_of
 from broker.errors import OverloadedError
 from broker.shell.limits import DRAIN_BYTES
+from broker.wire.amount import MAX_VALUES, MAX_VALUES_OF_A_JOB, holds_more_values
 
-__all__ = ["read_body", "read_json"]
+__all__ = ["Gathered", "read_body", "read_json"]
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -23,14 +23,8 @@ NODE_PATHS = frozenset(
 """Calls of nodes may be larger, because they carry outputs, and their text is mended rather than refused."""
 
 
-MAX_VALUES_OF_A_JOB = 10_000
-"""Values in one job: four lists of 1,000 and a few. What is wrong with each is told, which takes 8 microseconds and 2.5
-KB for each: unbounded, 2 MB of `{},{},…` took 8 seconds and 1.7 GB."""
-MAX_VALUES = 50_000
-"""The same in every other call: the largest are batches, and a heartbeat that lists 10,000 attempts."""
 MAX_LEVELS = 200
 """Lists and objects within each other: what pydantic reads; Python's own reader goes deeper than pydantic writes."""
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 
 PATIENT_BYTES = 64 * 1024
 """Bodies up to this size are always read; they are bounded by the number of connections."""
@@ -38,14 +32,27 @@ MAX_GATHERED_BYTES = 256 * 1024 * 1024
 """Larger bodies that are being read at the same time, together: a quarter of the bundle's memory for the broker."""
 
 
-class _Gathered:
-    """Bytes of larger bodies in memory that are not whole yet."""
+class Gathered:
+    """Bytes of one larger body that are in memory while it is not whole yet; `total` counts all bodies'."""
+
+    total: ClassVar[int] = 0
 
     def __init__(self) -> None:
-        self.total = 0
+        self._counted = 0
 
+    def grew_to(self, size: int) -> None:
+        """Note how much there is of this one. OverloadedError when there is too much of all together."""
+        if size <= PATIENT_BYTES:
+            return
+        if Gathered.total > MAX_GATHERED_BYTES:
+            raise OverloadedError("Too many large bodies arrive at once: try again later.")
+        Gathered.total += size - self._counted
+        self._counted = size
 
-_gathered = _Gathered()
+    def over(self) -> None:
+        """It is whole, or will never be."""
+        Gathered.total -= self._counted
+        self._counted = 0
 
 
 async def read_json(request: Request, model: type[Model]) -> Model:
@@ -59,7 +66,7 @@ async def read_json(request: Request, model: type[Model]) -> Model:
         raise HttpError(415, "Send JSON, with the header Content-Type: application/json.")
     body = await read_body(request, limit, settings.body_timeout)
     most = MAX_VALUES_OF_A_JOB if request.scope["path"] == "/submit" else MAX_VALUES
-    if len(body) > most and _holds_more_values(body, most):
+    if holds_more_values(body, most):
         raise HttpError(422, f"The body holds more than {most} values: send less at a time.")
     try:
         return model.model_validate_json(body)
@@ -75,19 +82,6 @@ async def read_json(request: Request, model: type[Model]) -> Model:
             400, "The body holds half of a UTF-16 pair (\\ud800 to \\udfff), which is no text: send bytes as base64."
         )
     return model.model_validate(mended)
-
-
-def _holds_more_values(body: bytes, most: int) -> bool:
-    """Whether JSON holds more than so many values, by the commas outside of its strings; gives up early."""
-    if body.count(b",") <= most:
-        return False
-    commas = end = 0
-    for strings, string in enumerate(_STRING.finditer(body), start=1):
-        commas += body.count(b",", end, string.start())
-        if commas > most or strings > 2 * (most + 1):
-            return True
-        end = string.end()
-    return commas + body.count(b",", end) > most
 
 
 async def read_body(request: Request, limit: int, seconds: float) -> bytes:
@@ -107,21 +101,17 @@ async def read_body(request: Request, limit: int, seconds: float) -> bytes:
 async def _read_rest(request: Request, body: bytearray, limit: int, seconds: float) -> bytes:
     give_up = asyncio.get_running_loop().time() + seconds
     more = True
-    counted = 0
+    gathered = Gathered()
     try:
         while more:
             if len(body) > limit:
                 raise _too_large(limit)
-            if len(body) > PATIENT_BYTES:
-                if _gathered.total > MAX_GATHERED_BYTES:
-                    raise OverloadedError("Too many large bodies arrive at once: try again later.")
-                _gathered.total += len(body) - counted
-                counted = len(body)
+            gathered.grew_to(len(body))
             message = await _receive(request, give_up - asyncio.get_running_loop().time())
             body += message.get("body", b"")
             more = message.get("more_body", False)
     finally:
-        _gathered.total -= counted
+        gathered.over()
     if len(body) > limit:
         raise _too_large(limit)
     return bytes(body)

@@ -7,6 +7,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
+from broker.api.body import Gathered
 from broker.api.errors import HttpError
 from broker.api.state import broker_of
 from broker.api.streaming import body_chunks
@@ -63,6 +64,7 @@ async def read_upload(request: Request) -> Upload:
         await reader.abandon()
         raise
     finally:
+        reader.gathered.over()
         files.end_receiving()
 
 
@@ -86,6 +88,7 @@ class _Reader:
         self._writer: BlobWriter | None = None
         self._name = ""
         self._manifest: bytearray | None = None
+        self.gathered = Gathered()
         self._over = False
         self._parts = 0
         self._parser = MultipartParser(
@@ -171,6 +174,7 @@ class _Reader:
             self._manifest += data
             if len(self._manifest) > MAX_MANIFEST_BYTES:
                 raise HttpError(413, f"The manifest has at most {MAX_MANIFEST_BYTES} bytes.", close=True)
+            self.gathered.grew_to(len(self._manifest))
 
     async def _finish(self) -> None:
         writer, self._writer = self._writer, None

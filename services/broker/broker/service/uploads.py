@@ -11,6 +11,7 @@ from broker.errors import InvalidFieldError
 from broker.service.files import Files
 from broker.service.peek import JOB_JSON, Contents, is_archive, peek
 from broker.store.blobs.writer import Blob
+from broker.wire.amount import MAX_VALUES_OF_A_JOB, holds_more_values
 from broker.wire.jobs import UploadJob
 
 __all__ = ["Part", "make_job"]
@@ -64,6 +65,8 @@ def _parse(manifest: bytes | None) -> dict[str, Any]:
     """The manifest's fields; those that are null are as good as absent."""
     if manifest is None:
         return {}
+    if holds_more_values(manifest, MAX_VALUES_OF_A_JOB):
+        raise InvalidFieldError("manifest", f"manifest holds more than {MAX_VALUES_OF_A_JOB} values.")
     try:
         given = json.loads(manifest)
     except (ValueError, RecursionError) as error:
