@@ -64,16 +64,21 @@ class Claimer:
     def give_up(self) -> None:
         """The node is not ready any more: end the claim under way. What it may have brought goes back with a beat."""
         self._given_up.set()
+        self._retry.set()
         self._broker.abort_claim()
 
     def run(self) -> None:
         """Claim until the session is over."""
         number = 1
+        in_doubt = False
         backoff = Backoff(0.1, self._retry_cap)
         while not self._session.over.is_set():
             self._wake.clear()
             count = self._slots.claimable
             if count == 0 or not self._ready():
+                if in_doubt:
+                    self._leave_to_others(number)
+                    number, in_doubt = number + 1, False
                 self._wake.wait(IDLE_CHECK)
                 continue
             self._given_up.clear()
@@ -88,14 +93,14 @@ class Claimer:
                     backoff.reset()
                 else:
                     self._pause(backoff.next())
-                number += 1
+                number, in_doubt = number + 1, False
             except BrokerAwayError as error:
                 if self._given_up.is_set():
-                    self._attempts.give_up_claim(self._session, number)
-                    self._on_given_up()
-                    number += 1
+                    self._leave_to_others(number)
+                    number, in_doubt = number + 1, False
                     continue
                 # The same number again: had the lost answer brought attempts, the next one brings them too.
+                in_doubt = True
                 LOG.warning("claim_failed", claim_number=number, error=str(error))
                 self._pause(max(backoff.next(), error.retry_after or 0.0))
             except BrokerRefusedError as error:
@@ -120,6 +125,11 @@ class Claimer:
         if answer.drain:
             self._on_drain()
         return bool(attempts) or time.monotonic() - asked > CLAIM_WAIT / 2
+
+    def _leave_to_others(self, number: int) -> None:
+        """This claim will not be tried again: what a lost answer may have brought is not to wait for this node."""
+        self._attempts.give_up_claim(self._session, number)
+        self._on_given_up()
 
     def _pause(self, seconds: float) -> None:
         """Cut short by retry(), which the session's end calls too."""

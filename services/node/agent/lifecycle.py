@@ -186,6 +186,8 @@ class Agent:
             LOG.error("lease_over", runs_killed=len(runs))
             # After a suspend the heartbeat may still be in the pause that it began before.
             serving.heartbeat.poke()
+        # Beats may still reach the broker and only their answers be lost: what a claim brought must not wait for us.
+        serving.claimer.give_up()
         for attempt in runs:
             self.parts.stopper.stop(attempt, Stop.LOST, "lease over")
 

@@ -19,6 +19,9 @@ LOG = EventLog("agent.main")
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 TICK = 0.5
 EXIT_CRASH = 70  # EX_SOFTWARE
+# While a broker's container is away nobody answers for its name, and the C library waits 2 * 5 s for each look-up:
+# longer than the broker needs to come back, and every thread that asked meanwhile would miss it.
+RESOLVER = "timeout:1 attempts:2"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"agent: {error}\n")
         return EXIT_USAGE
     configure(settings.log_level, settings.log_format)
+    os.environ.setdefault("RES_OPTIONS", RESOLVER)
     # Signals are taken by waiting for them: a handler could interrupt a thread that holds a lock it needs.
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     LOG.info("starting", version=__version__, broker=settings.broker_url, sandrun=settings.sandrun_url)

@@ -15,8 +15,8 @@ _COMMON = (
     "PYTHONDONTWRITEBYTECODE",
 )
 _AGENT = ("BROKER_URL", "LOG_LEVEL", "LOG_FORMAT")
-# For a broker behind a proxy or a private certificate authority.
-_NETWORK = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+# For a broker behind a proxy or a private certificate authority, and how to ask for its name (resolv.conf(5)).
+_NETWORK = ("RES_OPTIONS", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 

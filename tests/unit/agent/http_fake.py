@@ -21,7 +21,7 @@ class FakeServer:
 
     `calls` counts requests by path; `lose[path] = n` swallows the next n answers after doing what they say;
     `refuse[path]` lists answers to give instead of doing anything, `raw[path]` whole responses, after which the
-    connection is closed.
+    connection is closed. `mute` swallows every answer after doing what it says.
     """
 
     def __init__(self) -> None:
@@ -29,6 +29,7 @@ class FakeServer:
         self.changed = threading.Condition(self.lock)
         self.calls: Counter[str] = Counter()
         self.lose: Counter[str] = Counter()
+        self.mute = False
         self.refuse: dict[str, list[tuple[int, dict[str, Any]]]] = {}
         self.raw: dict[str, list[bytes]] = {}
         self.sockets: set[socket.socket] = set()
@@ -79,6 +80,8 @@ class FakeServer:
             refusal = refusals.pop(0) if refusals else None
         status, said = refusal or self.answer(handler, path, body)
         with self.lock:
+            if self.mute:
+                raise LostAnswerError
             if self.lose[path] > 0:
                 self.lose[path] -= 1
                 raise LostAnswerError

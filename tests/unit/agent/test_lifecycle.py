@@ -180,6 +180,20 @@ def test_silent_broker_ends_the_lease_and_the_runs(
     assert agent.parts.attempts.open() == []
 
 
+def test_what_a_lost_claim_brought_goes_back_when_the_lease_is_over(
+    broker: FakeBroker, start_agent: StartAgent
+) -> None:
+    """Beats go on renewing the lease at the broker, which cannot know that nobody runs the job."""
+    start_agent()
+    broker.wait_for(lambda: broker.links and broker.calls["/claim"])
+    broker.mute = True
+    broker.submit("a")
+    broker.wait_for(lambda: broker.status("a") == "assigned")
+    broker.wait_for(lambda: broker.status("a") == "pending", timeout=broker.lease + 3)
+    broker.mute = False
+    broker.wait_status("a", "completed")
+
+
 def test_zombie_kills_its_runs_when_it_wakes(
     broker: FakeBroker, sandrun: FakeSandrun, start_agent: StartAgent, clock: TestClock
 ) -> None:
