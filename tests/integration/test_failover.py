@@ -12,7 +12,7 @@ def test_killed_node_loses_no_job_and_doubles_none() -> None:
     with Bundle(nodes=0) as bundle:
         containers = {}
         for count in range(1, 4):
-            container = bundle.start_node(NODE_SLOTS="2")
+            container = bundle.start_node({"NODE_SLOTS": "2"})
             nodes = bundle.wait_for_nodes(count)
             containers.update({node["id"]: container for node in nodes if node["id"] not in containers})
         jobs = [bundle.submit(f"import time; time.sleep(3); print('job', {n} ** 3)") for n in range(JOBS)]

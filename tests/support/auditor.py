@@ -10,16 +10,22 @@ The letters are the invariants of every fault test:
 (f) what was answered with success before a crash is there after it
 (g) no session is given more than its slots plus one claim ahead per slot
 (h) a node's counters equal the sum of its accepted outcomes
+
+A simulated node's calls are in the history. Real agents in containers leave their logs instead (node_log.py), and what
+they were granted is judged by the broker's rows alone (lease_rows.py).
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from support.history import Call, History, Notice
+from support.lease_rows import judge_leases
+from support.node_log import NodeLog, judge_logs
 from support.records import Records, Ref, Row
 
 TERMINAL = ("completed", "failed")
@@ -29,7 +35,10 @@ LOSSES = ("node_lost", "platform", "overdue")
 class Auditor:
     """`check()` after the scenario; AssertionError lists every violation."""
 
-    def __init__(self, history: History, database: Path, *, deletes: bool = False) -> None:
+    def __init__(
+        self, history: History, database: Path, *, deletes: bool = False, logs: Sequence[NodeLog] = ()
+    ) -> None:
+        self._logs = logs
         self._history = history
         self._rows = Records(database)
         self._deletes = deletes
@@ -53,6 +62,8 @@ class Auditor:
         self._keys()
         self._slots()
         self._counters()
+        for invariant, what in (*judge_leases(self._rows), *judge_logs(self._rows, self._logs)):
+            self._violates(invariant, what)
         for call in self._history.answers_5xx():
             self._violates("-", f"{call.verb} answered {call.status}: {call.body}")
         assert not self._violations, f"{len(self._violations)} violations:\n" + "\n".join(self._violations[:40])
@@ -105,6 +116,7 @@ class Auditor:
 
     def _one_end(self) -> None:
         ends: dict[str, tuple[Any, ...]] = {}
+        outputs: dict[str, str] = {}
         ended_at: dict[str, int] = {}
         calls = [call for call in self._history.calls("status", "results") if call.answered_at is not None]
         for call in sorted(calls, key=lambda call: call.answered_at or 0):
@@ -119,6 +131,8 @@ class Auditor:
             end = (call.body["status"], call.body.get("failure"))
             if ends.setdefault(job_id, end) != end:
                 self._violates("b", f"{job_id} ended as {ends[job_id]} and as {end}")
+            if call.verb == "results" and outputs.setdefault(job_id, call.body["output"]) != call.body["output"]:
+                self._violates("b", f"{job_id} printed {outputs[job_id]!r} and then {call.body['output']!r}")
             row = self._rows.jobs.get(job_id)
             if row is not None and (row["status"], row["failure"]) != end:
                 self._violates(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -45,10 +45,10 @@ def wait_until(condition: Callable[[], T | None], *, seconds: float, what: str) 
 
 
 class ServiceContainer(DockerContainer):
-    """A container of one service of compose.yaml."""
+    """A container of one service of compose.yaml; `overrides` are docker-py's own arguments."""
 
-    def __init__(self, service: str, image: str, label: str, environment: dict[str, str]) -> None:
-        arguments = compose_file.container_arguments(service)
+    def __init__(self, service: str, image: str, label: str, environment: dict[str, str], **overrides: Any) -> None:
+        arguments = compose_file.container_arguments(service) | overrides
         tmpfs = arguments.pop("tmpfs", {})
         super().__init__(image, env=compose_file.environment(service) | environment, labels={LABEL: label}, **arguments)
         self.tmpfs = tmpfs
@@ -76,8 +76,8 @@ class Bundle:
         self._node_environment = node or {}
         self._pool = Network(docker_network_kw={"internal": True, "labels": {LABEL: self._label}})
         self.containers: list[ServiceContainer] = []
-        self.broker = ServiceContainer("broker", BROKER_IMAGE, self._label, broker or {})
         self.port = free_port()
+        self.broker = self._broker(broker or {})
         self.url = f"http://127.0.0.1:{self.port}"
         self.http = requests.Session()
         self.http.trust_env = False
@@ -85,11 +85,7 @@ class Bundle:
     def __enter__(self) -> Self:
         try:
             self._pool.create()
-            # A pair of address and port, which docker-py knows and testcontainers' annotation does not.
-            setattr(self.broker, "ports", {"8000/tcp": ("127.0.0.1", self.port)})  # noqa: B010
-            self._start(self.broker)
-            self._pool.connect(self.broker.get_container_id(), ["broker"])
-            wait_until(self._is_healthy, seconds=30, what=f"broker answers: {self.logs(self.broker)}")
+            self._start_broker()
             for _ in range(self._node_count):
                 self.start_node()
             if self._node_count:
@@ -103,9 +99,13 @@ class Bundle:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None:
-            for container in self.containers:
-                print(f"--- {container.image}\n{self.logs(container)}")
+            self.print_logs()
         self.close()
+
+    def print_logs(self) -> None:
+        """What all containers printed, for a test that failed."""
+        for container in self.containers:
+            print(f"--- {container.image} {container.get_container_id()[:12]}\n{self.logs(container)}")
 
     def close(self) -> None:
         """Remove the containers, their volumes and the network."""
@@ -117,16 +117,35 @@ class Bundle:
             self._pool.remove()
         self._pool._docker.client.close()
 
-    def start_node(self, **environment: str) -> ServiceContainer:
-        """A further node container; does not wait for its registration."""
-        node = ServiceContainer("node", NODE_IMAGE, self._label, self._node_environment | environment)
+    def start_node(
+        self, environment: Mapping[str, str] | None = None, *, volumes: Mapping[str, str] | None = None
+    ) -> ServiceContainer:
+        """A further node container, with named volumes at these paths; does not wait for its registration."""
+        node = ServiceContainer("node", NODE_IMAGE, self._label, {**self._node_environment, **(environment or {})})
+        for name, path in (volumes or {}).items():
+            node.with_volume_mapping(name, path, "rw")
         node.with_network(self._pool)
         self._start(node)
         return node
 
+    def _broker(self, environment: dict[str, str]) -> ServiceContainer:
+        broker = ServiceContainer("broker", BROKER_IMAGE, self._label, environment)
+        # A pair of address and port, which docker-py knows and testcontainers' annotation does not.
+        setattr(broker, "ports", {"8000/tcp": ("127.0.0.1", self.port)})  # noqa: B010
+        return broker
+
+    def _start_broker(self) -> None:
+        self._start(self.broker)
+        self._pool.connect(self.broker.get_container_id(), ["broker"])
+        self.wait_healthy()
+
     def _start(self, container: ServiceContainer) -> None:
         self.containers.append(container)
         container.start()
+
+    def wait_healthy(self, *, seconds: float = 30) -> None:
+        """Until the broker answers."""
+        wait_until(self._is_healthy, seconds=seconds, what=f"broker answers: {self.logs(self.broker)}")
 
     def wait_for_nodes(self, count: int, *, seconds: float = 60) -> list[dict[str, Any]]:
         """The active nodes, once there are at least `count`."""

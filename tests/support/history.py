@@ -1,11 +1,12 @@
 """What every client and node asked and was told, in one append-only order: the evidence that the auditor judges.
 
-Everything runs on one event loop, so the order of entries is the order in which requests were handed to the socket and
-answers taken from it: an answer recorded before a request was sent did come before it.
+The order of entries is the order in which requests were handed to the socket and answers taken from it (on one event
+loop, or by threads under one lock): an answer recorded before a request was sent did come before it.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -52,25 +53,30 @@ class History:
     def __init__(self) -> None:
         self._entries: list[Call | Mark | Notice] = []
         self._clock = 0
+        self._lock = threading.Lock()
 
     def sent(self, actor: str, verb: str, request: dict[str, Any]) -> Call:
         """A call is about to leave; hand the result to `answered` if an answer comes."""
-        call = Call(actor, verb, request, self._tick())
-        self._entries.append(call)
+        with self._lock:
+            call = Call(actor, verb, request, self._tick())
+            self._entries.append(call)
         return call
 
     def answered(self, call: Call, status: int, body: Any) -> None:
         """The call's answer was read."""
         assert call.answered_at is None, "an answer is recorded once"
-        call.answered_at, call.status, call.body = self._tick(), status, body
+        with self._lock:
+            call.answered_at, call.status, call.body = self._tick(), status, body
 
     def mark(self, what: str) -> None:
         """Something was done to the broker."""
-        self._entries.append(Mark(what, self._tick()))
+        with self._lock:
+            self._entries.append(Mark(what, self._tick()))
 
     def heard(self, actor: str, line: dict[str, Any]) -> None:
         """A node read a line from its link."""
-        self._entries.append(Notice(actor, line, self._tick()))
+        with self._lock:
+            self._entries.append(Notice(actor, line, self._tick()))
 
     def _tick(self) -> int:
         self._clock += 1
