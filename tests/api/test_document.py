@@ -17,6 +17,7 @@ from broker.api import (
     keys,
     logs,
     metrics,
+    node_page,
     nodes,
     overview,
     session,
@@ -36,6 +37,7 @@ ROUTES = [
         logs,
         files,
         nodes,
+        node_page,
         transfers,
         info,
         overview,
@@ -132,6 +134,7 @@ async def test_answers_have_their_declared_form(api: Api) -> None:
         await check("GET", path)
     for verb in ("drain", "resume"):
         await check("POST", f"/nodes/{node['node_id']}/{verb}", form=f"/nodes/{{node_id}}/{verb}")
+    await check("GET", f"/nodes/{node['node_id']}", form="/nodes/{node_id}")
     await check("GET", "/status/nobody", form="/status/{job_id}", status=404)
     await check("POST", "/submit", {"code": 1}, status=422)
     every = {(method, route.path) for route in ROUTES for method in route.methods or ()}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from broker.store.migrate import migrate
-from broker.store.sql import life, reads, upkeep
+from broker.store.sql import life, nodes, reads, upkeep
 
 DEPTH = 20_000
 """Jobs in the table: a fifth each of pending, waiting, held, completed and failed."""
@@ -51,6 +51,11 @@ EXPECTED = {
     "results": (reads.RESULT, "sqlite_autoindex_job_states_1"),
     "heartbeat": (reads.HELD_BY, "job_held"),
     "nodes": (reads.HELD_COUNTS, "job_held"),
+    "node: what happened": (nodes.EVENTS, "node_event"),
+    "node: what it holds": (nodes.HELD_OF_NODE, "job_held"),
+    "node: attempts": (nodes.ATTEMPTS_OF_NODE, "attempt_node"),
+    "node: only so many events": (nodes.TRIM_EVENTS, "node_event"),
+    "node: forgotten": (nodes.FORGET_EVENTS, "node_event"),
     "start: pending classes": (upkeep.PENDING_CLASSES, "job_ready"),
 }
 BY_ROW = {

@@ -62,7 +62,7 @@ async def test_draining_and_counters_outlive_a_session(store: Store) -> None:
     await submit(store, new_job())
     (claimed,) = await claim(store)
     await complete(store, claimed)
-    await store.set_draining("node-1", True)
+    await store.set_draining("node-1", True, 0.0)
     await register(store)
     (node,) = await store.nodes()
     assert (node.draining, node.jobs_completed) == (True, 1)

@@ -86,6 +86,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("POST", "/artifacts/{job_id}/missing"): Rule.NODE,
     # Operation
     ("GET", "/nodes"): Rule.CLIENT,
+    ("GET", "/nodes/{node_id}"): Rule.CLIENT,
     ("POST", "/nodes/{node_id}/drain"): Rule.ADMIN,
     ("POST", "/nodes/{node_id}/resume"): Rule.ADMIN,
     ("GET", "/overview"): Rule.CLIENT,

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from broker.domain.words import AttemptOutcome, Failure, JobStatus, LostReason, WaitReason
+from broker.domain.words import AttemptOutcome, Failure, JobStatus, LostReason, NodeEventKind, WaitReason
 
 __all__ = [
     "BeatAnswer",
@@ -27,6 +27,7 @@ __all__ = [
     "LogsAnswer",
     "MissingAnswer",
     "NewKeyAnswer",
+    "NodePageAnswer",
     "NodesAnswer",
     "NotEndedAnswer",
     "OutputsAnswer",
@@ -562,6 +563,62 @@ class NodesAnswer(Answer):
     """Every node."""
 
     nodes: list[NodeAnswer]
+
+
+class NodeSessionAnswer(Answer):
+    """A node's present session."""
+
+    number: int
+    began_at: str | None = Field(description="null when it began before the oldest event that is kept.")
+    lease_until: str
+    joined_with: str | None = Field(description="The join token; null for clients.")
+    drained: bool = Field(description="An operator told it to take no more jobs.")
+    leaving: bool = Field(description="It said so itself.")
+    capacity: int | None = Field(description="Attempts that it may hold: twice its slots.")
+
+
+class NodeHeldAnswer(Answer):
+    """An attempt that a node holds."""
+
+    job_id: str
+    status: JobStatus
+    attempt: int
+    fence: int
+    claimed_at: str
+    started_at: str | None
+    deadline_at: str
+    cancel_requested: bool
+
+
+class NodeEventAnswer(Answer):
+    """Something that happened to a node."""
+
+    at: str
+    kind: NodeEventKind
+    session_number: int | None
+    attempts: int = Field(description="How many were taken back from it.")
+    reason: str | None = Field(description="Why a session ended: replaced, left, evicted.")
+    by: str | None = Field(description="The key that did it; null without keys, and for clients.")
+    by_name: str | None
+    text: str = Field(description="The same in a sentence.")
+
+
+class NodeAttemptAnswer(AttemptAnswer):
+    """An attempt that a node had."""
+
+    job_id: str
+
+
+class NodePageAnswer(NodeAnswer):
+    """A node with its past. Of jobs clients see their own only."""
+
+    state: str = Field(description="active, draining or silent")
+    linked: bool = Field(description="Whether its connection for news is open.")
+    session: NodeSessionAnswer
+    held: list[NodeHeldAnswer]
+    history: list[NodeEventAnswer] = Field(description="The last 200 events, the newest first.")
+    attempts: list[NodeAttemptAnswer] = Field(description="The newest first.")
+    next_cursor: str | None = Field(description="For more attempts; a page for a client may be short and go on.")
 
 
 class DrainAnswer(Answer):

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from broker.api.access import principal_of
 from broker.api.answers import KeyAnswer, KeysAnswer, NewKeyAnswer, RevokedKeyAnswer, errors
 from broker.api.lean import LeanRoute
 from broker.api.render import Json
@@ -62,7 +63,7 @@ async def revoke(
     evict: Annotated[bool, Query(description="Also put out the nodes that joined with it.")] = False,
 ) -> Response:
     """End a key for good. Its jobs run on; admins see them."""
-    return Json(await revoke_key(_open_broker(request), key_id, evict=evict))
+    return Json(await revoke_key(_open_broker(request), key_id, evict=evict, by=principal_of(request).id))
 
 
 async def make_key(broker: Broker, wish: CreateKey) -> dict[str, Any]:
@@ -77,10 +78,10 @@ async def rotate_key(broker: Broker, key_id: str, wish: RotateKey) -> dict[str, 
     return {**key_json(held), "key": text}
 
 
-async def revoke_key(broker: Broker, key_id: str, *, evict: bool) -> dict[str, Any]:
+async def revoke_key(broker: Broker, key_id: str, *, evict: bool, by: str | None = None) -> dict[str, Any]:
     """End a key, and the sessions of nodes that joined with it if wanted."""
     held = await broker.keys.revoke(key_id)
-    evicted = await broker.nodes.evict(key_id) if evict else []
+    evicted = await broker.nodes.evict(key_id, by) if evict else []
     return {**key_json(held), "evicted_nodes": evicted}
 
 

@@ -36,7 +36,7 @@ from broker.service.live.book import Chunk
 from broker.service.sessions import NodeSession
 from broker.wire.nodes import Beat, Claim, Complete, CompleteBatch, Link, Progress, Register, Release, Start
 
-__all__ = ["router"]
+__all__ = ["node_json", "router"]
 
 router = APIRouter(route_class=LeanRoute, tags=["nodes"])
 
@@ -201,24 +201,25 @@ async def nodes(request: Request) -> Response:
     """Every node that the broker knows."""
     queries = broker_of(request).queries
     found = await queries.nodes()
-    return Json({"nodes": [_node_json(s, done, failed, queries.is_alive(s)) for s, done, failed in found]})
+    return Json({"nodes": [node_json(s, done, failed, queries.is_alive(s)) for s, done, failed in found]})
 
 
 @router.post("/nodes/{node_id}/drain", response_model=DrainAnswer, responses=errors(404, 422, 503))
 async def drain(request: Request, node_id: str) -> Response:
     """Let a node claim no more."""
-    await broker_of(request).nodes.set_draining(node_id, True)
+    await broker_of(request).nodes.set_draining(node_id, True, principal_of(request).id)
     return Json({"node_id": node_id, "draining": True})
 
 
 @router.post("/nodes/{node_id}/resume", response_model=DrainAnswer, responses=errors(404, 422, 503))
 async def resume(request: Request, node_id: str) -> Response:
     """Let a drained node claim again."""
-    await broker_of(request).nodes.set_draining(node_id, False)
+    await broker_of(request).nodes.set_draining(node_id, False, principal_of(request).id)
     return Json({"node_id": node_id, "draining": False})
 
 
-def _node_json(session: NodeSession, completed: int, failed: int, alive: bool) -> dict[str, Any]:
+def node_json(session: NodeSession, completed: int, failed: int, alive: bool) -> dict[str, Any]:
+    """A node as the list shows it."""
     return {
         "id": session.node_id,
         "endpoint": session.endpoint,

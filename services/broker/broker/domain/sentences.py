@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from broker.domain.placement import Wish
-from broker.domain.words import AttemptOutcome, Failure
+from broker.domain.words import AttemptOutcome, Failure, NodeEventKind
 
-__all__ = ["about", "attempts_so_far", "count", "missing", "times", "why_failed"]
+__all__ = ["about", "attempts_so_far", "count", "missing", "times", "what_happened", "why_failed"]
 
 LONGEST_WORD = 80
 """Of what a client chose: a label, an interpreter, a region."""
@@ -79,6 +79,29 @@ def attempts_so_far(outcomes: Sequence[AttemptOutcome | None]) -> str:
         if number:
             said.append(f"{words} {times(number)}")
     return " and ".join(said)
+
+
+def what_happened(kind: NodeEventKind, reason: str | None, session: int | None, attempts: int) -> str:
+    """What happened to a node. `attempts`: how many were taken back from it."""
+    taken = f"; {count(attempts, 'attempt')} {'was' if attempts == 1 else 'were'} taken back" if attempts else ""
+    match kind:
+        case NodeEventKind.SESSION_BEGAN:
+            return f"It registered: session {session} began."
+        case NodeEventKind.SESSION_ENDED:
+            why = {"evicted": "its join token was revoked", "left": "it had said that it leaves"}
+            return f"Session {session} ended: {why.get(reason or '', 'the next one took its place')}{taken}."
+        case NodeEventKind.SILENT:
+            return f"Nothing was heard of it until its lease ended{taken}."
+        case NodeEventKind.LINK_BROKE:
+            return f"Its link broke and it was not back in time{taken}."
+        case NodeEventKind.RETURNED:
+            return "It was heard of again."
+        case NodeEventKind.LEAVING:
+            return "It said that it stops and takes no more jobs."
+        case NodeEventKind.DRAINED:
+            return "It was drained: it takes no more jobs."
+        case NodeEventKind.RESUMED:
+            return "It was resumed: it takes jobs again."
 
 
 def why_failed(

@@ -2,7 +2,16 @@
 
 from enum import StrEnum
 
-__all__ = ["RETRYABLE_VERDICTS", "VERDICTS", "AttemptOutcome", "Failure", "JobStatus", "LostReason", "WaitReason"]
+__all__ = [
+    "RETRYABLE_VERDICTS",
+    "VERDICTS",
+    "AttemptOutcome",
+    "Failure",
+    "JobStatus",
+    "LostReason",
+    "NodeEventKind",
+    "WaitReason",
+]
 
 
 class JobStatus(StrEnum):
@@ -101,6 +110,28 @@ class WaitReason(StrEnum):
     """The live nodes that could run it take no jobs."""
     STORE = "store"
     """The broker's database refuses changes: nothing is handed out."""
+
+
+class NodeEventKind(StrEnum):
+    """What happens to a node."""
+
+    SESSION_BEGAN = "session_began"
+    """It registered."""
+    SESSION_ENDED = "session_ended"
+    """Its next session began (reason `replaced`, or `left` when it had said that it leaves), or its join token was
+    revoked (`evicted`)."""
+    SILENT = "silent"
+    """Its lease ended: nothing was heard of it for NODE_TIMEOUT."""
+    LINK_BROKE = "link_broke"
+    """Its open connection broke, and it was not back in time."""
+    RETURNED = "returned"
+    """It was heard of again after one of these two, in the same session."""
+    LEAVING = "leaving"
+    """It said that it takes no more jobs, because it stops."""
+    DRAINED = "drained"
+    """An operator told it to take no more jobs."""
+    RESUMED = "resumed"
+    """An operator let it take jobs again."""
 
 
 class LostReason(StrEnum):

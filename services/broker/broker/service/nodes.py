@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from broker.clock import Clock
+from broker.domain.words import NodeEventKind
 from broker.errors import InvalidFieldError, UnknownNodeError, WrongSecretError
 from broker.service.links import Link, Links
 from broker.service.matching import ClaimQueue
@@ -83,6 +84,7 @@ class Nodes:
             version=body.version,
             lease_until=now + self._settings.node_timeout,
             joined_with=joined_with,
+            left=known is not None and known.leaving,
         )
         number, _ = await self._store.register(registration, now, self._settings.result_ttl)
         self._enter(registration, capabilities, number, known, now)
@@ -121,6 +123,8 @@ class Nodes:
         session.claims_done = max(session.claims_done, -1 if body.claims_done is None else body.claims_done)
         if session.leaving != body.draining:
             session.leaving = body.draining
+            if body.draining:
+                session.note(NodeEventKind.LEAVING, self._clock.now())
             self._queue.look_again(session.node_id)
         believed = {attempt.job_id: attempt for attempt in await self._store.held_by(session.node_id)}
         if body.held is None:
@@ -153,14 +157,15 @@ class Nodes:
             session.draining,
         )
 
-    async def evict(self, joined_with: str) -> list[str]:
-        """End the sessions that began with a join token, for good, and take their jobs back; whose they were."""
+    async def evict(self, joined_with: str, by: str | None = None) -> list[str]:
+        """End the sessions that began with a join token, for good, and take their jobs back; whose they were. `by`: the
+        key that said so."""
         put_out = [session for session in self._book if session.joined_with == joined_with]
         names = [session.node_id for session in put_out]
         for session in put_out:
             session.session_hash = NO_HASH
             session.leaving = True
-        await self._store.access.evict(names, self._clock.now(), self._settings.result_ttl)
+        await self._store.access.evict(names, self._clock.now(), self._settings.result_ttl, by)
         for session in put_out:
             session.lapsed = True
             session.unsaved = False
@@ -175,12 +180,12 @@ class Nodes:
         session.sign_of_life(self._clock.now(), self._settings.node_timeout)
         return self._links.open(session)
 
-    async def set_draining(self, node_id: str, draining: bool) -> NodeSession:
-        """Let the node claim no more, or again. UnknownNodeError."""
+    async def set_draining(self, node_id: str, draining: bool, by: str | None = None) -> NodeSession:
+        """Let the node claim no more, or again, as a key (its id) said. UnknownNodeError."""
         session = self._book.find(node_id)
         if session is None:
             raise UnknownNodeError("Node not found")
-        await self._store.set_draining(node_id, draining)
+        await self._store.set_draining(node_id, draining, self._clock.now(), by)
         session.draining = draining
         self._queue.look_again(node_id)
         self._links.tell(node_id, {"type": "drain" if draining else "resume"})

@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 
 from broker.clock import Clock
+from broker.domain.words import NodeEventKind
 from broker.errors import BrokerError
 from broker.service.files import Files
 from broker.service.links import Links
@@ -115,6 +116,8 @@ class Reaper:
             self._book.forget(node_id)
         await self._reject_impossible(now)
         await self._save_leases(now)
+        if events := self._book.unnoted():
+            await self._store.node_log.note(events)
         await self._files.tick()
         await self._webhooks.tick()
         return self._pause(swept)
@@ -123,7 +126,8 @@ class Reaper:
         """The session's node is gone: take its jobs back now."""
         session.lapsed = True
         session.lease_until = min(session.lease_until, self._clock.now())
-        await self._store.rescue([session.node_id], self._clock.now(), self._settings.result_ttl)
+        why = NodeEventKind.LINK_BROKE
+        await self._store.rescue([session.node_id], self._clock.now(), self._settings.result_ttl, why)
 
     async def _rescue_silent(self, now: float) -> None:
         silent = [session for session in self._book if session.lease_until <= now and not session.lapsed]

@@ -8,17 +8,20 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakValueDictionary
 
 from broker.domain.placement import JobClass, NodeProfile, can_run, distance
+from broker.domain.words import NodeEventKind
 from broker.errors import MissingKeyError, SessionEndedError, UnknownNodeError
-from broker.store.records import Node, NodeLease
+from broker.store.records import Node, NodeEvent, NodeLease
 
 __all__ = ["NodeSession", "ProfileGroup", "SessionBook", "hash_token", "new_token"]
 
 _MEMO_LIMIT = 4096
+MAX_UNNOTED = 20
+"""Events of one node that wait to be written down: they come a few a minute, or the node does something odd."""
 
 
 def new_token() -> str:
@@ -95,6 +98,8 @@ class NodeSession:
     unsaved: bool = False
     joined_with: str | None = None
     """The join token that the session began with."""
+    unnoted: list[NodeEvent] = field(default_factory=list)
+    """What happened and is not written down yet."""
     link_returned_at: float = float("-inf")
     """When its link last came back after a break."""
 
@@ -121,8 +126,15 @@ class NodeSession:
         """Renew the lease."""
         self.lease_until = now + lease_seconds
         self.last_heartbeat = now
+        if self.lapsed:
+            self.note(NodeEventKind.RETURNED, now)
         self.lapsed = False
         self.unsaved = True
+
+    def note(self, kind: NodeEventKind, now: float) -> None:
+        """Something happened that no change in the store tells of; it is written down soon."""
+        if len(self.unnoted) < MAX_UNNOTED:
+            self.unnoted.append(NodeEvent(self.node_id, now, kind, self.number))
 
 
 class SessionBook:
@@ -212,6 +224,15 @@ class SessionBook:
                 session.unsaved = False
                 leases.append(NodeLease(session.node_id, session.lease_until, session.last_heartbeat))
         return leases
+
+    def unnoted(self) -> list[NodeEvent]:
+        """What happened to nodes since the last call, and no change in the store tells of."""
+        events = []
+        for session in self._sessions.values():
+            if session.unnoted:
+                events += session.unnoted
+                session.unnoted = []
+        return events
 
     def _group(self, profile: NodeProfile) -> ProfileGroup:
         group = self._groups.get(profile)

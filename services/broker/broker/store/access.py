@@ -31,8 +31,8 @@ class AccessStore(Protocol):
         """Write down when keys (by id) were used last."""
         ...
 
-    async def evict(self, node_ids: Sequence[str], now: float, result_ttl: float) -> list[Ref]:
-        """End nodes' sessions and take their jobs back."""
+    async def evict(self, node_ids: Sequence[str], now: float, result_ttl: float, by: str | None = None) -> list[Ref]:
+        """End nodes' sessions and take their jobs back; `by`: the key that said so."""
         ...
 
     def owner_of(self, job_id: str) -> tuple[str | None] | None:
@@ -67,9 +67,9 @@ class SqliteAccess:
         """Write down when keys were used last."""
         await self._writer.submit(lambda tx: ops.touch(tx, used), urgent=True)
 
-    async def evict(self, node_ids: Sequence[str], now: float, result_ttl: float) -> list[Ref]:
+    async def evict(self, node_ids: Sequence[str], now: float, result_ttl: float, by: str | None = None) -> list[Ref]:
         """End nodes' sessions and take their jobs back."""
-        return await self._writer.submit(lambda tx: ops.evict(tx, node_ids, now, result_ttl), urgent=True)
+        return await self._writer.submit(lambda tx: ops.evict(tx, node_ids, now, result_ttl, by), urgent=True)
 
     def owner_of(self, job_id: str) -> tuple[str | None] | None:
         """(owner,) of a job that is there or was deleted of late."""

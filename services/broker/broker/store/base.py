@@ -8,10 +8,11 @@ nothing of the call was kept).
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from broker.domain.words import JobStatus
+from broker.domain.words import JobStatus, NodeEventKind
 from broker.store.access import AccessStore
 from broker.store.changes import Changes
 from broker.store.load import StoreLoad
+from broker.store.node_log import NodeLog
 from broker.store.records import (
     Attempt,
     Backlog,
@@ -107,11 +108,18 @@ class Store(Protocol):
         """Write down leases and the clock."""
         ...
 
-    async def set_draining(self, node_id: str, draining: bool) -> None:
-        """Remember whether a node may claim."""
+    @property
+    def node_log(self) -> NodeLog:
+        """What happened to nodes, and which attempts they had."""
         ...
 
-    async def rescue(self, node_ids: Sequence[str], now: float, result_ttl: float) -> list[Ref]:
+    async def set_draining(self, node_id: str, draining: bool, now: float, by: str | None = None) -> None:
+        """Remember whether a node may claim, and by which key that was said."""
+        ...
+
+    async def rescue(
+        self, node_ids: Sequence[str], now: float, result_ttl: float, why: NodeEventKind = NodeEventKind.SILENT
+    ) -> list[Ref]:
         """Take everything away from lost nodes."""
         ...
 

@@ -7,6 +7,7 @@ connection. Listings can be long and go through a thread with a connection of it
 import json
 import re
 import sqlite3
+from collections.abc import Sequence
 from typing import Any
 
 from broker.domain.words import AttemptOutcome, Failure, JobStatus, LostReason
@@ -15,7 +16,7 @@ from broker.store.records import Attempt, HeldAttempt, Job, JobFilter, JobInput,
 from broker.store.sql import files, reads
 from broker.store.transaction import Row
 
-__all__ = ["Reader"]
+__all__ = ["Reader", "attempt_of"]
 
 _JOB_NAMES = tuple(column.name for column in reads.JOB_COLUMNS)
 _JOB_WIDTH = len(_JOB_NAMES)
@@ -75,7 +76,7 @@ class Reader:
 
     def attempts(self, job_id: str) -> list[Attempt]:
         """See Store.attempts."""
-        return [_attempt(row) for row in self._all(reads.ATTEMPTS, job_id=job_id)]
+        return [attempt_of(row) for row in self._all(reads.ATTEMPTS, job_id=job_id)]
 
     def ahead(self, class_key: str, rank: float, seq: int, most: int) -> int:
         """See Store.ahead."""
@@ -170,7 +171,8 @@ def _job(row: Row) -> Job:
     return Job(**values)
 
 
-def _attempt(row: Row) -> Attempt:
+def attempt_of(row: Sequence[Any]) -> Attempt:
+    """From the columns that reads.ATTEMPTS and nodes.ATTEMPTS_OF_NODE end with."""
     number, fence, node_id, session, claimed, started, ended, outcome, failure, *measured = row
     return Attempt(
         number,

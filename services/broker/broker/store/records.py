@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from broker.domain.words import AttemptOutcome, Failure, JobStatus, LostReason
+from broker.domain.words import AttemptOutcome, Failure, JobStatus, LostReason, NodeEventKind
 
 __all__ = [
     "Attempt",
@@ -16,6 +16,7 @@ __all__ = [
     "CompletionOutcome",
     "Flow",
     "HeldAttempt",
+    "HeldByNode",
     "Holding",
     "Idempotency",
     "Job",
@@ -25,6 +26,8 @@ __all__ = [
     "Lost",
     "NewJob",
     "Node",
+    "NodeAttempt",
+    "NodeEvent",
     "NodeLease",
     "Registration",
     "Result",
@@ -266,6 +269,8 @@ class Registration:
     lease_until: float
     joined_with: str | None = None
     """The join token's key."""
+    left: bool = False
+    """Its earlier session had said that it leaves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,6 +387,42 @@ class Attempt:
     memory_peak_bytes: int | None
     output_digest: str | None
     message: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeEvent:
+    """Something that happened to a node. `attempts`: how many were taken back from it; `by`: the key that did it."""
+
+    node_id: str
+    at: float
+    kind: NodeEventKind
+    session_number: int | None = None
+    attempts: int = 0
+    reason: str | None = None
+    by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeAttempt:
+    """An attempt that a node had."""
+
+    job_id: str
+    attempt: Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class HeldByNode:
+    """An attempt that a node holds, for people."""
+
+    job_id: str
+    owner: str | None
+    status: JobStatus
+    fence: int
+    attempt: int
+    claimed_at: float
+    started_at: float | None
+    deadline_at: float
+    cancel_requested: bool
 
 
 @dataclass(frozen=True, slots=True)

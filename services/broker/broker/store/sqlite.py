@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from broker.domain.words import JobStatus
+from broker.domain.words import JobStatus, NodeEventKind
 from broker.errors import StartError
 from broker.store.access import SqliteAccess
 from broker.store.base import Subscriber
@@ -17,6 +17,7 @@ from broker.store.changes import Changes
 from broker.store.connection import FileLock, connect_reader, connect_writer
 from broker.store.load import StoreLoad
 from broker.store.migrate import migrate
+from broker.store.node_log import SqliteNodeLog
 from broker.store.ops import claim as claiming
 from broker.store.ops import files, finish, nodes, submit, sweep
 from broker.store.reader import Reader
@@ -59,6 +60,7 @@ class SqliteStore:
 
     access: SqliteAccess
     webhooks: SqliteWebhooks
+    node_log: SqliteNodeLog
 
     def __init__(
         self,
@@ -94,6 +96,7 @@ class SqliteStore:
         self._writer = GroupWriter(connection, self._committed, limit=self._max_queued, jitter=self._jitter)
         self.access = SqliteAccess(self._writer, self._reader)
         self.webhooks = SqliteWebhooks(self._writer, self._reader)
+        self.node_log = SqliteNodeLog(self._writer, self._reader, self._long_reader, self._threads)
 
     async def close(self) -> None:
         """Finish what waits; fold the log back; let the next broker in."""
@@ -183,13 +186,15 @@ class SqliteStore:
         """Write down leases and the clock."""
         await self._writer.submit(lambda tx: nodes.save_leases(tx, leases, now), urgent=True)
 
-    async def set_draining(self, node_id: str, draining: bool) -> None:
+    async def set_draining(self, node_id: str, draining: bool, now: float, by: str | None = None) -> None:
         """Remember whether a node may claim."""
-        await self._writer.submit(lambda tx: nodes.set_draining(tx, node_id, draining), urgent=True)
+        await self._writer.submit(lambda tx: nodes.set_draining(tx, node_id, draining, now, by), urgent=True)
 
-    async def rescue(self, node_ids: Sequence[str], now: float, result_ttl: float) -> list[Ref]:
+    async def rescue(
+        self, node_ids: Sequence[str], now: float, result_ttl: float, why: NodeEventKind = NodeEventKind.SILENT
+    ) -> list[Ref]:
         """Take everything away from lost nodes."""
-        return await self._writer.submit(lambda tx: sweep.rescue(tx, node_ids, now, result_ttl), urgent=True)
+        return await self._writer.submit(lambda tx: nodes.lose(tx, node_ids, now, result_ttl, why), urgent=True)
 
     async def sweep(self, now: float, policy: SweepPolicy, hopeless: frozenset[str]) -> Swept:
         """Do what the time asks for."""

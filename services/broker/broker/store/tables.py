@@ -21,6 +21,7 @@ __all__ = [
     "job_results",
     "job_states",
     "metadata",
+    "node_events",
     "nodes",
     "tombstones",
     "usage_days",
@@ -125,6 +126,8 @@ class JobInput(SQLModel, table=True):
     seq: int = Field(primary_key=True)
     code: str
     spec: str | None
+    request_id: str | None = None
+    """Of the call that submitted it."""
 
 
 class JobResult(SQLModel, table=True):
@@ -164,7 +167,7 @@ class AttemptRow(SQLModel, table=True):
     """One handing of a job to one node; (seq, fence) names it."""
 
     __tablename__: ClassVar[Any] = "attempts"
-    __table_args__ = ({"sqlite_with_rowid": False},)
+    __table_args__ = (Index("attempt_node", "node_id", "claimed_at"), {"sqlite_with_rowid": False})
 
     seq: int = Field(primary_key=True)
     fence: int = Field(primary_key=True)
@@ -207,6 +210,24 @@ class NodeRow(SQLModel, table=True):
     """The join token (its key's id) of the present session."""
     jobs_completed: int = 0
     jobs_failed: int = 0
+
+
+class NodeEventRow(SQLModel, table=True):
+    """Something that happened to a node (domain.words.NodeEventKind); the last 200 of each are kept, while it is."""
+
+    __tablename__: ClassVar[Any] = "node_events"
+    __table_args__ = (Index("node_event", "node_id", "seq"),)
+
+    seq: int | None = Field(default=None, primary_key=True)
+    node_id: str
+    at: float
+    kind: str
+    session_number: int | None
+    attempts: int
+    """How many were taken back from it."""
+    reason: str | None
+    whose: str | None
+    """The key of who did it."""
 
 
 class WebhookRow(SQLModel, table=True):
@@ -310,6 +331,7 @@ job_results = _table(JobResult)
 job_files = _table(JobFile)
 attempts = _table(AttemptRow)
 nodes = _table(NodeRow)
+node_events = _table(NodeEventRow)
 tombstones = _table(Tombstone)
 idempotency_keys = _table(IdempotencyKey)
 broker_state = _table(BrokerState)

@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 
+from broker.domain.words import NodeEventKind
+from broker.store.ops.node_events import note
 from broker.store.ops.sweep import rescue
-from broker.store.records import Key, Ref
+from broker.store.records import Key, NodeEvent, Ref
 from broker.store.sql import keys
 from broker.store.transaction import Transaction
 
@@ -41,10 +43,14 @@ def touch(tx: Transaction, used: Mapping[str, float]) -> None:
         tx.run(keys.TOUCH_KEY, {"key_id": key_id, "used": moment})
 
 
-def evict(tx: Transaction, node_ids: Iterable[str], now: float, result_ttl: float) -> list[Ref]:
+def evict(tx: Transaction, node_ids: Iterable[str], now: float, result_ttl: float, by: str | None) -> list[Ref]:
     """End these nodes' sessions for good and take their jobs back; a new session needs a new registration."""
     taken = []
     for node_id in node_ids:
-        tx.rows(keys.EVICT, {"node": node_id, "no_hash": NO_HASH, "now": now})
-        taken += rescue(tx, [node_id], now, result_ttl)
+        found = tx.row(keys.EVICT, {"node": node_id, "no_hash": NO_HASH, "now": now})
+        refs = rescue(tx, [node_id], now, result_ttl)
+        if found is not None:
+            ended = NodeEventKind.SESSION_ENDED
+            note(tx, NodeEvent(node_id, now, ended, found[0] - 1, len(refs), "evicted", by))
+        taken += refs
     return taken

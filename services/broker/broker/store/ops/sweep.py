@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from broker.domain.words import AttemptOutcome, Failure, JobStatus
 from broker.store.changes import Owned
-from broker.store.ops import files
+from broker.store.ops import files, node_events
 from broker.store.ops.ending import Judged, end_pending, settle
 from broker.store.records import Ref, SweepPolicy, Swept
 from broker.store.sql import life, upkeep
@@ -59,6 +59,7 @@ def sweep(tx: Transaction, now: float, policy: SweepPolicy, hopeless: frozenset[
     tx.run(upkeep.OLD_TOMBSTONES, {"before": now - policy.tombstone_ttl, "limit": policy.limit})
     tx.run(upkeep.OLD_KEYS, {"before": now - policy.idempotency_ttl, "limit": policy.limit})
     forgotten = tuple(row[0] for row in tx.rows(upkeep.FORGET_NODES, {"before": now - policy.node_retention}))
+    node_events.forget(tx, forgotten)
     tx.changes.due = tx.rows(upkeep.NEXT_DUE, {})[0][0]
     tx.changes.due_is_earliest = True
     counts = (len(overdue), ended, expired, deleted)
