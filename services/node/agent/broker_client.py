@@ -12,6 +12,7 @@ from agent import answers
 from agent.clock import Clock
 from agent.errors import AnswerLostError, AnswerTimeoutError, BadAnswerError, BrokerAwayError, CallError
 from agent.join_token import JoinToken
+from agent.metrics import Metrics
 from agent.model import Key, read_keys
 from agent.transport import ANSWER_LIMIT, Answer, Transport
 
@@ -49,11 +50,14 @@ class Claimed(NamedTuple):
 class BrokerClient:
     """Calls to one broker. Usable from any thread."""
 
-    def __init__(self, base_url: str, clock: Clock, token: JoinToken | None = None) -> None:
+    def __init__(
+        self, base_url: str, clock: Clock, token: JoinToken | None = None, metrics: Metrics | None = None
+    ) -> None:
         self._transport = Transport(base_url)
         # Long polls have connections of their own, so that abort_claim() ends nothing else.
         self._claims = Transport(base_url)
         self._clock = clock
+        self._metrics = metrics or Metrics()
         self._token = token or JoinToken(None, None)
 
     def register(self, body: dict[str, Any]) -> SessionTerms:
@@ -162,9 +166,10 @@ class BrokerClient:
             return line.call("POST", path, data, headers=said, read_timeout=read_timeout, limit=limit)
 
         try:
-            answer = _once_more(send) if repeat else send()
-            _check(path, answer)
-            return answers.acknowledged(path, answer.json()) if acknowledged else answer.json()
+            with self._metrics.timed(path):
+                answer = _once_more(send) if repeat else send()
+                _check(path, answer)
+                return answers.acknowledged(path, answer.json()) if acknowledged else answer.json()
         except CallError as error:
             raise BrokerAwayError(f"{path}: {error}") from error
 

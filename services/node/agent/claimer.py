@@ -10,6 +10,7 @@ from agent.broker_client import CLAIM_WAIT, BrokerClient
 from agent.errors import BadAnswerError, BrokerAwayError, BrokerRefusedError, SessionOverError
 from agent.lease import Session
 from agent.logs import EventLog
+from agent.metrics import Metrics
 from agent.model import Job
 from agent.slots import Slots
 
@@ -38,6 +39,7 @@ class Claimer:
         on_drain: Callable[[], None],
         on_given_up: Callable[[], None],
         retry_cap: float,
+        metrics: Metrics,
     ) -> None:
         self._session = session
         self._broker = broker
@@ -49,6 +51,7 @@ class Claimer:
         self._on_drain = on_drain
         self._on_given_up = on_given_up
         self._retry_cap = retry_cap
+        self._metrics = metrics
         self._wake = threading.Event()
         self._given_up = threading.Event()
         self._retry = threading.Event()
@@ -101,9 +104,11 @@ class Claimer:
                     continue
                 # The same number again: had the lost answer brought attempts, the next one brings them too.
                 in_doubt = True
+                self._metrics.claim_failed()
                 LOG.warning("claim_failed", claim_number=number, error=str(error))
                 self._pause(max(backoff.next(), error.retry_after or 0.0))
             except BrokerRefusedError as error:
+                self._metrics.claim_failed()
                 LOG.error("claim_refused", error=str(error))
                 self._pause(self._retry_cap)
             except SessionOverError as error:
@@ -120,6 +125,7 @@ class Claimer:
             except BadAnswerError as error:
                 LOG.error("job_unreadable", error=str(error))
         attempts = self._attempts.grant(self._session, number, jobs)
+        self._metrics.claimed(len(attempts))
         for attempt in attempts:
             self._start(attempt)
         if answer.drain:

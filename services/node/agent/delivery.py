@@ -11,6 +11,7 @@ from agent.backoff import Backoff
 from agent.broker_client import BrokerClient
 from agent.errors import BrokerAwayError, BrokerRefusedError, SessionOverError
 from agent.logs import EventLog
+from agent.metrics import Metrics
 from agent.model import platform_failure
 from agent.outbox import Outbox
 from agent.spool import Entry
@@ -30,6 +31,7 @@ class Delivery:
         outbox: Outbox,
         attempts: Attempts,
         artifacts: Artifacts,
+        metrics: Metrics,
         *,
         retry_cap: float,
         on_session_over: Callable[[dict[str, Any], str], None],
@@ -38,6 +40,7 @@ class Delivery:
         self._outbox = outbox
         self._attempts = attempts
         self._artifacts = artifacts
+        self._metrics = metrics
         self._retry_cap = retry_cap
         self._on_session_over = on_session_over
         self._batches = True
@@ -65,6 +68,7 @@ class Delivery:
         except BrokerAwayError as error:
             self.broker_away = True
             delay = max(backoff.next(), error.retry_after or 0.0)
+            self._metrics.delivery_retries.inc(len(batch))
             LOG.warning("results_wait", count=len(batch), retry_in=round(delay, 2), error=str(error))
             for entry in batch:
                 self._outbox.later(entry, delay)
@@ -126,6 +130,7 @@ class Delivery:
         self._outbox.done(entry.key)
         self._artifacts.done(entry.key)
         self._attempts.forget(entry.key)
+        self._metrics.delivered(word)
         log = LOG.debug if word in ("ok", "duplicate") else LOG.warning
         log("result_delivered", job=entry.key.job_id, fence=entry.key.fence, answer=word)
 

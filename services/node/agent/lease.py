@@ -17,12 +17,13 @@ class Lease:
     def __init__(self, clock: Clock, seconds: float, sent_at: float) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._until = sent_at
+        self._until = self._good_at = sent_at
         self.renew(seconds, sent_at)
 
     def renew(self, seconds: float, sent_at: float) -> None:
         """A beat sent at `sent_at` was answered well. A late answer never shortens the lease."""
         with self._lock:
+            self._good_at = max(self._good_at, sent_at)
             self._until = max(self._until, sent_at + seconds - min(1.0, seconds * 0.05))
 
     @property
@@ -30,6 +31,12 @@ class Lease:
         """Seconds left, negative when it is over."""
         with self._lock:
             return self._until - self._clock.now()
+
+    @property
+    def age(self) -> float:
+        """Seconds since the last good beat was sent."""
+        with self._lock:
+            return self._clock.now() - self._good_at
 
     @property
     def over(self) -> bool:

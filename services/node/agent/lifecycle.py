@@ -136,6 +136,7 @@ class Agent:
     def _serve(self, session: Session) -> None:
         parts = self.parts
         parts.attempts.open_session(session)
+        parts.metrics.sessions.inc()
         serving = Serving(
             session,
             parts,
@@ -198,6 +199,15 @@ class Agent:
             if self._live_problem != str(error):
                 LOG.warning("live_file_not_written", error=str(error))
             self._live_problem = str(error)
+
+    @property
+    def session(self) -> Session | None:
+        """The present session; None before the first."""
+        return self._serving.session if self._serving is not None else None
+
+    def problem(self) -> str:
+        """Why the node cannot run jobs now; empty when it can."""
+        return self._problem(self.session)
 
     def _problem(self, session: Session | None) -> str:
         if not self.parts.watch.up:
@@ -262,6 +272,8 @@ class Agent:
 
     def _sandrun_down(self, reason: str) -> None:
         """It crashed or hangs: nothing that runs in it will be heard of again."""
+        if self._offer[1]:  # it was there before
+            self.parts.metrics.sandrun_failures.inc()
         if self._serving is not None:
             self._serving.claimer.give_up()
             self._serving.heartbeat.poke()

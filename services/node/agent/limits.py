@@ -21,7 +21,7 @@ def memory_bytes(root: Path = Path("/")) -> int:
     total = _machine_memory(root)
     for folder in _folders(root, "memory"):
         for name in ("memory.max", "memory.limit_in_bytes"):
-            limit = _number(folder / name)
+            limit = number(folder / name)
             if limit is not None and 0 < limit < _V1_UNLIMITED:
                 total = min(total, limit)
     return total
@@ -31,7 +31,7 @@ def _folders(root: Path, controller: str) -> list[Path]:
     """Every cgroup folder whose limit applies: this process's own and those above it, for both cgroup versions."""
     mount = root / "sys/fs/cgroup"
     folders = [mount, mount / controller]
-    for line in _lines(root / "proc/self/cgroup"):
+    for line in lines(root / "proc/self/cgroup"):
         _, controllers, path = [*line.split(":", 2), "", ""][:3]
         if controllers == "":
             base = mount
@@ -46,31 +46,33 @@ def _folders(root: Path, controller: str) -> list[Path]:
 
 
 def _v2_quota(folder: Path) -> float | None:
-    words = " ".join(_lines(folder / "cpu.max")).split()
+    words = " ".join(lines(folder / "cpu.max")).split()
     if len(words) != 2 or not words[0].isdecimal() or not words[1].isdecimal():
         return None
     return int(words[0]) / int(words[1])
 
 
 def _v1_quota(folder: Path) -> float | None:
-    quota, period = _number(folder / "cpu.cfs_quota_us"), _number(folder / "cpu.cfs_period_us")
+    quota, period = number(folder / "cpu.cfs_quota_us"), number(folder / "cpu.cfs_period_us")
     return quota / period if quota and period and quota > 0 else None
 
 
 def _machine_memory(root: Path) -> int:
-    for line in _lines(root / "proc/meminfo"):
+    for line in lines(root / "proc/meminfo"):
         name, _, rest = line.partition(":")
         if name == "MemTotal":
             return int(rest.split()[0]) * 1024
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def _number(path: Path) -> int | None:
-    text = " ".join(_lines(path)).strip()
+def number(path: Path) -> int | None:
+    """The whole number that a file holds; None when it holds none, or is not there."""
+    text = " ".join(lines(path)).strip()
     return int(text) if text.lstrip("-").isdecimal() else None
 
 
-def _lines(path: Path) -> list[str]:
+def lines(path: Path) -> list[str]:
+    """The lines of a file; none when it cannot be read."""
     try:
         return path.read_text().splitlines()
     except OSError:

@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from agent import __version__
+from agent import __version__, gauges, metrics_server
 from agent.clock import BootClock
 from agent.errors import SettingError
 from agent.identity import StateFolder
@@ -42,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = StateFolder(settings.state_dir)
     agent = Agent(settings, BootClock(), folder, LiveFile(default_path()))
     agent.start()
+    if settings.metrics_listen is not None:
+        gauges.watch(settings, agent.parts, lambda: agent.session, agent.problem)
+        metrics_server.serve(settings.metrics_listen, agent.parts.metrics.registry, agent.crash)
     code = _until_stopped(agent)
     LOG.info("stopped", code=code)
     return code

@@ -136,6 +136,12 @@ class Outbox:
                 return True
             return sum(item.entry.size for item in self._items.values()) >= FULL_SIZE
 
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Undelivered results, and how many of them are on the disk."""
+        with self._changed:
+            return len(self._items), sum(item.on_disk for item in self._items.values())
+
     def __len__(self) -> int:
         with self._changed:
             return len(self._items)

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -119,6 +120,19 @@ def one_of(allowed: tuple[str, ...]) -> Callable[[Any], str]:
         return str(value).lower()
 
     return read
+
+
+def address(value: Any) -> str:
+    """An address of this machine and a port, like 127.0.0.1:9464 or [::1]:9464."""
+    given = text(value)
+    host, _, port = given.rpartition(":")
+    try:
+        ip_address(host.removeprefix("[").removesuffix("]"))
+        if not port.isdecimal() or not 0 < int(port) < 65536:
+            raise ValueError
+    except ValueError:
+        raise ValueError(f"must be an address and a port like 0.0.0.0:9464, not {given!r}") from None
+    return given
 
 
 def folder(value: Any) -> Path:

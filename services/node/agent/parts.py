@@ -16,6 +16,7 @@ from agent.inputs import Inputs
 from agent.join_token import JoinToken
 from agent.lease import Session
 from agent.live_output import LiveOutput
+from agent.metrics import Metrics
 from agent.model import Key
 from agent.notices import StartNotices
 from agent.orders import Orders
@@ -54,7 +55,10 @@ class Parts:
 
     def __init__(self, settings: Settings, clock: Clock, folder: StateFolder, crash: Crash, hooks: Hooks) -> None:
         cap = settings.poll_interval
-        self.broker = BrokerClient(settings.broker_url, clock, JoinToken(settings.token, settings.token_file))
+        self.metrics = Metrics()
+        self.broker = BrokerClient(
+            settings.broker_url, clock, JoinToken(settings.token, settings.token_file), self.metrics
+        )
         self.sandrun = SandrunClient(settings.sandrun_url)
         self.attempts = Attempts()
         self.outbox = Outbox(Spool(folder.path))
@@ -67,7 +71,7 @@ class Parts:
             self.orders.lost(key, reason)
 
         self.releases = Releases(self.broker, self.attempts, over)
-        self.settlement = Settlement(self.attempts, self.outbox, self.releases)
+        self.settlement = Settlement(self.attempts, self.outbox, self.releases, self.metrics)
         self.stopper = Stopper(self.sandrun, self.settlement, Pool("stop", STOPPERS, crash))
         self.orders = Orders(self.attempts, self.outbox, self.stopper, hooks.wake)
         self.notices = StartNotices(self.broker, lost, over)
@@ -85,12 +89,13 @@ class Parts:
             self.artifacts,
             on_busy=hooks.sandrun_busy,
         )
-        self.slots = Slots(self.runner.run, hooks.wake, crash)
+        self.slots = Slots(self.runner.run, hooks.wake, crash, self.metrics.runs.observe)
         self.delivery = Delivery(
             self.broker,
             self.outbox,
             self.attempts,
             self.artifacts,
+            self.metrics,
             retry_cap=cap,
             on_session_over=hooks.session_over,
         )

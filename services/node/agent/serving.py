@@ -59,6 +59,7 @@ class Serving:
             on_drain=lambda: parts.orders.drain(True),
             on_given_up=self.heartbeat.poke,
             retry_cap=retry_cap,
+            metrics=parts.metrics,
         )
 
     def start(self, crash: Crash) -> None:

@@ -37,6 +37,7 @@ class Settings:
     memory_gb: float | None
     gpu: bool | None
     interpreters: tuple[str, ...] | None
+    metrics_listen: str | None
     log_level: str
     log_format: str
 
@@ -89,6 +90,12 @@ SOURCES = (
     _source("memory_gb", parse.number(0.01, 65536), None, "GiB of memory to advertise", inside="capabilities"),
     _source("gpu", parse.yes_no, None, "whether to advertise a GPU: true or false", inside="capabilities"),
     _source("interpreters", parse.names, None, "interpreters to offer, comma separated", inside="capabilities"),
+    _source(
+        "metrics_listen",
+        parse.address,
+        None,
+        "where Prometheus may read metrics, as in 0.0.0.0:9464; nowhere unless set",
+    ),
     _source("log_level", parse.one_of(LEVELS), "info", "one of " + ", ".join(LEVELS), env="LOG_LEVEL"),
     _source("log_format", parse.one_of(FORMATS), "json", "one of " + ", ".join(FORMATS), env="LOG_FORMAT"),
 )

@@ -9,6 +9,7 @@ from agent.broker_client import BrokerClient
 from agent.errors import BrokerAwayError, BrokerRefusedError, SessionOverError
 from agent.lease import Session
 from agent.logs import EventLog
+from agent.metrics import Metrics
 from agent.model import Completion, Key
 from agent.outbox import Outbox
 from agent.spool import Entry
@@ -22,16 +23,18 @@ RELEASE_BASE, RELEASE_CAP = 0.2, 1.0
 class Settlement:
     """Ends attempts. Every method returns False when somebody else has ended the attempt already."""
 
-    def __init__(self, attempts: Attempts, outbox: Outbox, releases: "Releases") -> None:
+    def __init__(self, attempts: Attempts, outbox: Outbox, releases: "Releases", metrics: Metrics) -> None:
         self._attempts = attempts
         self._outbox = outbox
         self._releases = releases
+        self._metrics = metrics
 
     def result(self, attempt: Attempt, completion: Completion) -> bool:
         """Hand this in to the broker."""
         if not self._attempts.settle(attempt):
             return False
         self._outbox.add(Entry(attempt.session.who, completion.wire()))
+        self._metrics.ended(completion.failure or "completed")
         LOG.info(
             "attempt_ended",
             job=attempt.key.job_id,
@@ -50,6 +53,7 @@ class Settlement:
             return False
         LOG.info("attempt_released", job=attempt.key.job_id, fence=attempt.key.fence, reason=reason)
         self._releases.add(attempt, reason)
+        self._metrics.ended("released")
         return True
 
     def drop(self, attempt: Attempt, reason: str) -> bool:
@@ -58,6 +62,7 @@ class Settlement:
             return False
         LOG.warning("attempt_dropped", job=attempt.key.job_id, fence=attempt.key.fence, reason=reason)
         self._attempts.forget(attempt.key)
+        self._metrics.ended("dropped")
         return True
 
 

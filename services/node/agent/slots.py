@@ -22,10 +22,17 @@ _WEIGHT = 0.2  # of the newest run in the moving average
 class Slots:
     """Runs up to `total` attempts at once, each in a thread. Thread-safe."""
 
-    def __init__(self, run: Callable[[Attempt], None], on_free: Callable[[], None], crash: Crash) -> None:
+    def __init__(
+        self,
+        run: Callable[[Attempt], None],
+        on_free: Callable[[], None],
+        crash: Crash,
+        took: Callable[[float], None] = lambda seconds: None,
+    ) -> None:
         self._run = run
         self._on_free = on_free
         self._crash = crash
+        self._took = took
         self._changed = threading.Condition()
         self._waiting: deque[tuple[Attempt, float]] = deque()
         self._total = 0
@@ -45,6 +52,12 @@ class Slots:
         """Slots for which there is no attempt yet."""
         with self._changed:
             return self._free()
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Slots, attempts that run, and attempts that wait for a slot."""
+        with self._changed:
+            return self._total, self._running, len(self._waiting)
 
     @property
     def claimable(self) -> int:
@@ -104,4 +117,5 @@ class Slots:
                     self._running -= 1
                     self._average = took if self._average is None else self._average + _WEIGHT * (took - self._average)
                     self._ahead_held_up = False
+                self._took(took)
             self._on_free()

@@ -12,6 +12,7 @@ from agent.backoff import Backoff
 from agent.broker_client import BrokerClient
 from agent.clock import BootClock
 from agent.delivery import CUT, Delivery
+from agent.metrics import Metrics
 from agent.model import Completion, Key
 from agent.outbox import Outbox
 from agent.sandrun_client import SandrunClient
@@ -57,9 +58,10 @@ class Bench:
             Artifacts(
                 Transfers(server.url, server.url),
                 SandrunClient(server.url),
-                Settlement(attempts, self.outbox, Releases(broker, attempts, lambda session, reason: None)),
+                Settlement(attempts, self.outbox, Releases(broker, attempts, lambda session, reason: None), Metrics()),
                 lambda session, reason: None,
             ),
+            Metrics(),
             retry_cap=1.0,
             on_session_over=lambda who, reason: self.over.append(reason),
         )

@@ -61,6 +61,7 @@ def test_each_source_beats_the_next_for_every_setting(tmp_path: Path) -> None:
         "log_level": ("debug", "info", "error"),
         "log_format": ("json", "text", "json"),
         "state_dir": (Path("/a"), Path("/b"), Path("/c")),
+        "metrics_listen": ("127.0.0.1:1", "127.0.0.1:2", "[::1]:3"),
         "token_file": (Path("/a"), Path("/b"), Path("/c")),
     }
     for source in SOURCES:
@@ -175,3 +176,17 @@ def test_bad_config_file_names_the_field(tmp_path: Path, value: Any, named: str)
     with pytest.raises(SettingError) as caught:
         load(["--config", config(tmp_path, value)], {})
     assert str(caught.value).startswith(named)
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [("0.0.0.0:9464", "0.0.0.0:9464"), ("[::1]:80", "[::1]:80"), ("", None)],
+)
+def test_where_metrics_may_be_read(given: str, read: str | None) -> None:
+    assert load([], {"NODE_METRICS_LISTEN": given}).metrics_listen == read
+
+
+@pytest.mark.parametrize("given", ["9464", ":9464", "host:9464", "0.0.0.0:0", "0.0.0.0:65536", "0.0.0.0:x"])
+def test_an_address_that_is_none_is_refused(given: str) -> None:
+    with pytest.raises(SettingError, match=r"NODE_METRICS_LISTEN.*0\.0\.0\.0:9464"):
+        load([], {"NODE_METRICS_LISTEN": given})
