@@ -9,6 +9,7 @@ import pytest
 
 from api.keyed import Keyed, keyed
 from api.rig import Started
+from broker.domain.limits import JOB_BYTES
 
 pytestmark = pytest.mark.anyio
 
@@ -80,7 +81,7 @@ async def test_what_is_not_stored_is_given_back(started: Started) -> None:
         assert conflict.status_code == 409
         limits = await used(api, key)
         assert (limits["jobs_pending"]["used"], limits["jobs_unfinished"]["used"]) == (1, 1)
-        assert limits["stored_bytes"]["used"] == 1
+        assert limits["stored_bytes"]["used"] == JOB_BYTES + 1
 
 
 async def test_submissions_per_minute(started: Started) -> None:
@@ -108,15 +109,35 @@ async def test_cpu_seconds_per_day_end_with_the_day(started: Started) -> None:
 
 async def test_stored_bytes_come_back_with_deletion(started: Started) -> None:
     async with keyed(started) as api:
-        key = await api.key("client", stored_bytes=1000)
+        key = await api.key("client", stored_bytes=JOB_BYTES + 1000)
         node = await api.join()
         await api.ok("POST", "/submit", {"code": "x" * 100, "stdin": "y" * 100}, key=key)
         (job,) = await node.claim()
         await node.complete(job, output="é" * 350)
-        assert (await used(api, key))["stored_bytes"]["used"] == 900
-        await refused(api, key, "stored_bytes", {"code": "x" * 101})
+        spec = len('{"stdin":""}')
+        assert (await used(api, key))["stored_bytes"]["used"] == JOB_BYTES + 900 + spec
+        await refused(api, key, "stored_bytes", {"code": "x"})
         await api.pass_time(3601)
         assert (await used(api, key))["stored_bytes"]["used"] == 0
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"env": {"A": "x" * 5000}},
+        {"args": ["x" * 5000]},
+        {"files": {"a" * 200: "x" * 4900}},
+        {"stdin": "€" * 1700},
+        {"code": "€" * 1700},
+        {"outputs": ["x" * 250] * 20},
+        {"labels": {f"n{n}": "x" * 250 for n in range(20)}},
+    ],
+)
+async def test_whatever_a_job_holds_counts_as_stored(started: Started, given: dict[str, Any]) -> None:
+    async with keyed(started) as api:
+        key = await api.key("client", stored_bytes=JOB_BYTES + 5000)
+        await refused(api, key, "stored_bytes", {"code": "x", **given})
+        await api.ok("POST", "/submit", {"code": "x"}, key=key)
 
 
 async def test_an_owners_holdings_survive_the_broker(started: Started) -> None:
@@ -163,6 +184,23 @@ async def test_usage_counts_each_attempt_once(started: Started) -> None:
         }
         assert (rows["node_lost"]["count"], rows["node_lost"]["cpu_seconds"]) == (1, 0)
         assert set(rows) == {"submitted", "failed", "node_lost"}
+
+
+async def test_what_a_node_measured_stays_a_number(started: Started) -> None:
+    async with keyed(started) as api:
+        key = await api.key("client")
+        node = await api.join()
+        for seconds in (1e308, 1e308, -1e308):
+            await api.ok("POST", "/submit", {"code": "x"}, key=key)
+            (job,) = await node.claim()
+            usage = {"cpu_seconds": seconds, "wall_seconds": seconds, "memory_peak_bytes": 2**53}
+            assert (await node.complete(job, usage=usage)).status_code == 200
+        today = api.broker.quotas.today
+        for path in ("/usage", f"/usage/export?from={today}&to={today}", f"/jobs/{job['id']}"):
+            text = (await api.call("GET", path, key=key)).text
+            assert "Infinity" not in text
+            assert "NaN" not in text
+        assert (await used(api, key))["cpu_seconds_per_day"]["used"] == 2e9
 
 
 async def test_usage_is_exported_by_day_and_outlives_results(started: Started) -> None:

@@ -3,7 +3,10 @@
 import json
 from dataclasses import asdict, dataclass, fields
 
-__all__ = ["LIMIT_NAMES", "Limits"]
+__all__ = ["JOB_BYTES", "LIMIT_NAMES", "Limits"]
+
+JOB_BYTES = 1024
+"""What a job takes beside what it holds: its rows, and their places in indexes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +21,7 @@ class Limits:
     cpu_seconds_per_day: int | None = None
     """CPU time of attempts that ended since midnight UTC."""
     stored_bytes: int | None = None
-    """Inputs and results of jobs that are still kept."""
+    """Inputs and results of jobs that are still kept, and JOB_BYTES for each."""
 
     @staticmethod
     def from_json(text: str | None) -> "Limits":

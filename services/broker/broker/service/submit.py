@@ -12,6 +12,7 @@ from uuid import UUID
 
 from broker.clock import Clock
 from broker.domain.fairshare import FairShare
+from broker.domain.limits import JOB_BYTES
 from broker.domain.placement import JobClass
 from broker.domain.words import JobStatus
 from broker.errors import IdempotencyConflictError, InvalidFieldError, OverloadedError
@@ -56,6 +57,9 @@ class _Checked(NamedTuple):
     class_key: str
     run_at: float | None
     give_up_at: float | None
+    spec: str | None
+    size: int
+    """What it will take, in bytes."""
 
 
 class Submits:
@@ -96,12 +100,12 @@ class Submits:
             raise InvalidFieldError("jobs", f"{len(jobs)} jobs: a batch has at most {self._settings.max_batch}.")
         now = self._clock.now()
         single = len(jobs) == 1
-        checked = [self._check(job, now, "" if single else f"jobs.{place}.") for place, job in enumerate(jobs)]
+        checked = [self._check(job, now, "" if single else f"jobs.{place}.", uploads) for place, job in enumerate(jobs)]
         idempotency = None
         if idempotency_key is not None:
             idempotency = Idempotency(_owned(idempotency_key, owner), _body_hash(jobs, uploads))
         if owner is not None:
-            self._quotas.check(owner, len(jobs), sum(_size(job, uploads) for job in jobs))
+            self._quotas.check(owner, len(jobs), sum(job.size for job in checked))
         new = tuple(self._new_job(job, now, owner, uploads) for job in checked)
         if owner is not None:
             self._quotas.reserve(owner, new)
@@ -130,7 +134,7 @@ class Submits:
                 self._webhooks.owe(replace(job.webhook, job_id=job.id))
                 self._webhooks.finished([job.id])
 
-    def _check(self, job: SubmitJob, now: float, where: str) -> _Checked:
+    def _check(self, job: SubmitJob, now: float, where: str, uploads: Uploads) -> _Checked:
         limit = self._settings.job_timeout
         if job.timeout is not None and job.timeout > limit:
             raise InvalidFieldError(f"{where}timeout", f"timeout is at most {limit:g} seconds (JOB_TIMEOUT).")
@@ -143,17 +147,19 @@ class Submits:
         if job.callback_url is not None:
             check_url(job.callback_url)
         run_at = _moment(job.not_before, now, f"{where}not_before")
+        spec = _spec(job, uploads)
         return _Checked(
             job,
             class_key,
             run_at if run_at is not None and run_at > now else None,
             _moment(job.deadline, now, f"{where}deadline"),
+            spec,
+            _size(job, spec, uploads),
         )
 
     def _new_job(self, checked: _Checked, now: float, owner: str | None, uploads: Uploads) -> NewJob:
-        job, class_key, run_at, give_up_at = checked
+        job, class_key, run_at, give_up_at, spec, size = checked
         timeout = self._settings.job_timeout if job.timeout is None else job.timeout
-        spec = _spec(job, uploads)
         return NewJob(
             id=new_job_id(),
             interpreter=job.interpreter,
@@ -167,7 +173,7 @@ class Submits:
             spec=spec,
             submitter=job.submitter,
             owner=owner,
-            stored_bytes=0 if owner is None else _size(job, uploads),
+            stored_bytes=0 if owner is None else size,
             labels=json.dumps(job.labels) if job.labels else None,
             retry_on=",".join(sorted(set(job.retry_on))),
             run_at=run_at,
@@ -191,10 +197,11 @@ class Submits:
             raise OverloadedError("Jobs with too many different requirements are pending: try again later.")
 
 
-def _size(job: SubmitJob, uploads: Uploads) -> int:
-    """What a job's input takes, as near as characters tell."""
-    inline = sum(len(file if isinstance(file, str) else file.base64) for file in job.files.values())
-    return len(job.code or "") + len(job.stdin or "") + inline + sum(file.size for file in uploads)
+def _size(job: SubmitJob, spec: str | None, uploads: Uploads) -> int:
+    """What a job and its input take, in bytes."""
+    texts = (job.code or "", spec or "", *(part for label in job.labels.items() for part in label))
+    own = sum(len(text) if text.isascii() else len(text.encode()) for text in texts)
+    return JOB_BYTES + own + sum(file.size for file in uploads)
 
 
 def _owned(text: str, owner: str | None) -> str:

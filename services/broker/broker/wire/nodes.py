@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from broker.wire.fields import Base64, Interpreter, Labels, SafeInt
 
@@ -26,6 +26,10 @@ _LENIENT = ConfigDict(extra="ignore", allow_inf_nan=False)
 MAX_CHUNK_CHARS = 2 * 1024 * 1024
 """Of one chunk's base64: half as much again as the 1 MiB that a node sends at most in one call."""
 
+MOST_SECONDS = 1e9
+"""Three decades; sums of what nodes say stay numbers that JSON can hold."""
+
+Seconds = Annotated[float, AfterValidator(lambda value: min(max(value, 0.0), MOST_SECONDS))]
 Id = Annotated[str, Field(min_length=1, max_length=200)]
 Token = Annotated[str, Field(min_length=1, max_length=500)]
 Text = Annotated[str, BeforeValidator(lambda value: "" if value is None else value)]
@@ -150,8 +154,8 @@ class Usage(BaseModel):
 
     model_config = _LENIENT
 
-    wall_seconds: float | None = None
-    cpu_seconds: float | None = None
+    wall_seconds: Seconds | None = None
+    cpu_seconds: Seconds | None = None
     memory_peak_bytes: SafeInt | None = None
 
 

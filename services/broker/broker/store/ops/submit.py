@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from broker.domain.limits import JOB_BYTES
 from broker.domain.words import JobStatus
 from broker.store.changes import Step
 from broker.store.ops import files
@@ -90,7 +91,7 @@ def _store(tx: Transaction, job: NewJob, now: float) -> SubmittedJob:
 
 def _charge(tx: Transaction, job: NewJob, owner: str, status: JobStatus, now: float) -> None:
     """Meter the job; what it adds to its owner's holdings was reserved before it came here."""
-    meter_job(tx, owner, SUBMITTED, now, job.stored_bytes)
+    meter_job(tx, owner, SUBMITTED, now, job.stored_bytes - JOB_BYTES)
     if status is not JobStatus.PENDING:
         meter_job(tx, owner, CACHED, now)
 
