@@ -71,6 +71,23 @@ async def test_many_submits_at_a_time_do_not_pass_together(started: Started) -> 
         assert sorted(answer.status_code for answer in answers) == [200] * 5 + [429] * 25
 
 
+async def test_jobs_on_their_way_into_an_idle_broker_are_not_forgotten(
+    started: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with keyed(started) as api:
+        key = await api.key("client", jobs_pending=2)
+        submit = api.broker.store.submit
+
+        async def after_a_heartbeat(*given: Any) -> Any:
+            await api.broker.store.save_leases([], api.clock.now())  # a commit, with nothing pending yet
+            return await submit(*given)
+
+        monkeypatch.setattr(api.broker.store, "submit", after_a_heartbeat)
+        await api.ok("POST", "/submit/batch", {"jobs": [{"code": "x"}] * 2}, key=key)
+        assert (await used(api, key))["jobs_pending"]["used"] == 2
+        await refused(api, key, "jobs_pending")
+
+
 async def test_what_is_not_stored_is_given_back(started: Started) -> None:
     async with keyed(started) as api:
         key = await api.key("client", jobs_pending=2, jobs_unfinished=2)

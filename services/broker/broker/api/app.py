@@ -98,15 +98,17 @@ class FrontDoor:
         self._fixed: dict[tuple[str, str], ASGIApp] = {}
         self._with_id: dict[tuple[str, str, str], tuple[ASGIApp, str]] = {}
         self._with_rest: dict[tuple[str, str], tuple[ASGIApp, str, str]] = {}
-        self._rules: dict[ASGIApp, tuple[Rule, bool]] = {}
-        """Endpoint -> its rule, and whether its calls may last."""
+        self._rules: dict[ASGIApp, tuple[Rule, bool, bool]] = {}
+        """Endpoint -> its rule, whether its calls last, and whether they do when their query asks for it."""
         self._names: dict[ASGIApp, str] = {}
         """Endpoint -> what the metrics call it."""
         self._methods = sorted({method for route in routes for method in route.methods or ()})
         for route in routes:
             for method in sorted(route.methods or ()):
                 line = (method, route.path)
-                self._rules[route.app] = (rule_for(*line), line in LONG_LIVED)
+                rule = (rule_for(*line), line in LONG_LIVED, route.may_wait)
+                if self._rules.setdefault(route.app, rule) != rule:
+                    raise LookupError(f"{route.path} needs one endpoint for each of its rules")
                 self._names.setdefault(route.app, f"{method} {route.path}")
                 first, parameter, last = _parts(route.path)
                 if parameter is None:
@@ -157,7 +159,9 @@ class FrontDoor:
         if self._addresses is not None and (refused := self._addresses.refuse(scope)) is not None:
             endpoint = refused
         elif self._gate is not None:
-            rule, lasts = self._rules.get(endpoint) or (RULES.get((scope["method"], path)), False)
+            known = self._rules.get(endpoint)
+            rule, lasts, waits = known or (RULES.get((scope["method"], path)), False, False)
+            lasts = lasts or (waits and bool(scope["query_string"]))
             if rule is not None:
                 await self._gate.pass_through(rule, lasts, endpoint, scope, receive, send)
                 return

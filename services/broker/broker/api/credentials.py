@@ -17,8 +17,8 @@ from broker.errors import (
     UnknownKeyError,
 )
 from broker.service.broker import Broker
-from broker.service.keys import Held, Keys
-from broker.service.logins import Logins
+from broker.service.keys import Keys, Shown
+from broker.service.logins import Login, Logins
 from broker.service.sessions import NodeSession, SessionBook
 from broker.shell.limits import parse_networks
 
@@ -34,18 +34,18 @@ _WANTED = frozenset(
 
 
 class Caller:
-    """Who a request comes from. `until`: when a login ends; None with the key itself."""
+    """Who a request comes from: the key that was shown, now or at the login that is used."""
 
-    __slots__ = ("held", "until")
+    __slots__ = ("login", "shown")
 
-    def __init__(self, held: Held, until: float | None = None) -> None:
-        self.held = held
-        self.until = until
+    def __init__(self, shown: Shown, login: Login | None = None) -> None:
+        self.shown = shown
+        self.login = login
 
     @property
     def principal(self) -> Principal:
         """Who it is."""
-        return self.held.principal
+        return self.shown.held.principal
 
 
 def identify(scope: Scope, keys: Keys, logins: Logins) -> Caller:
@@ -61,7 +61,7 @@ def identify(scope: Scope, keys: Keys, logins: Logins) -> Caller:
     if not _is_own_page(scope, headers):
         raise CrossSiteError
     login = logins.find(cookie)
-    return Caller(login.held, login.until)
+    return Caller(login.shown, login)
 
 
 def cookie_of(scope: Scope) -> str | None:
@@ -88,7 +88,7 @@ def node_principal(session: NodeSession) -> Principal:
 def slowed(error: Exception, scope: Scope, broker: Broker) -> Exception:
     """The error, or 429 for an address that sends wrong keys again and again. A right key is never refused: behind one
     address there may be many, and nobody guesses 256 bits."""
-    if not isinstance(error, UnauthorizedError):
+    if not isinstance(error, UnauthorizedError) or isinstance(error, MissingKeyError):
         return error
     most = broker.settings.limit_failed_logins_per_minute
     address = client_address(scope, parse_networks(broker.settings.trusted_proxies))

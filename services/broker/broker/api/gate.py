@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -28,8 +29,8 @@ LONG_LIVED = frozenset(
         (WEBSOCKET, "/stream/{job_id}"),
     }
 )
-"""Calls that may last: they end when their key is revoked or expires, or their login is over. All others are over
-within a wait's 60 s; a call that is under way when its key is revoked is finished."""
+"""Calls that may last, as do all that wait (`?wait=`): they end when their key is revoked or expires, when the secret
+that they were begun with is replaced, or when their login is over. Others that are under way then are finished."""
 OWNERS_REMEMBERED = 50_000
 _ROLES = {
     Rule.CLIENT: (Role.CLIENT, Role.ADMIN),
@@ -108,26 +109,30 @@ class Gate:
     async def _bounded(self, caller: Caller, endpoint: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a call that may last, until it ends by itself or its caller may call no more."""
         outlet = _Outlet(scope, receive, send)
-        revoked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        caller.held.ended.add(revoked)
+        look_again, lasting = asyncio.Event(), caller.shown.held.lasting
+        lasting.add(look_again)
         serving = asyncio.ensure_future(endpoint(scope, receive, outlet))
+        serving.add_done_callback(lambda _: look_again.set())
         try:
-            await asyncio.wait(
-                (serving, revoked), timeout=self._seconds_left(caller), return_when=asyncio.FIRST_COMPLETED
-            )
+            while not serving.done() and (left := self._seconds_left(caller)) > 0:
+                look_again.clear()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(left if left < math.inf else None):
+                        await look_again.wait()
             if not serving.done():
                 serving.cancel()
                 await asyncio.wait((serving,))
                 await outlet.end()
         finally:
-            caller.held.ended.discard(revoked)
+            lasting.discard(look_again)
             serving.cancel()
         if not serving.cancelled():
             serving.result()
 
-    def _seconds_left(self, caller: Caller) -> float | None:
-        ends = [moment for moment in (caller.until, caller.held.key.expires_at) if moment is not None]
-        return max(0.0, min(ends) - self._broker.clock.now()) if ends else None
+    def _seconds_left(self, caller: Caller) -> float:
+        logins, keys = self._broker.logins, self._broker.keys
+        until = keys.good_until(caller.shown) if caller.login is None else logins.good_until(caller.login)
+        return until - self._broker.clock.now()
 
 
 class AddressRate:

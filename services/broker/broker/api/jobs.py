@@ -28,7 +28,7 @@ from broker.api.lean import LeanRoute, takes_multipart
 from broker.api.multipart import read_upload
 from broker.api.render import Json, attempt_json, job_json, result_json
 from broker.api.sandrun_words import WORDS, status_json
-from broker.api.state import broker_of
+from broker.api.state import broker_of, whole
 from broker.domain.words import Failure, JobStatus
 from broker.service.forecast import MOST_COUNTED
 from broker.service.submit import SANDRUN
@@ -68,13 +68,16 @@ async def submit_upload(request: Request, wait: float = 0) -> Response:
     broker = broker_of(request)
     key = _idempotency_key(request)
     upload = await read_upload(request)
-    try:
-        job = await make_job(broker.files, upload.parts, upload.manifest)
-        stored = [StoredFile(part.name, part.blob.sha256, part.blob.size) for part in upload.parts]
-        outcome = await broker.submits.submit((job,), key, principal_of(request).id, stored)
-    finally:
-        upload.release()
-    return await _submitted(request, outcome, wait, words=WORDS)
+
+    async def take() -> SubmitOutcome:
+        try:
+            job = await make_job(broker.files, upload.parts, upload.manifest)
+            stored = [StoredFile(part.name, part.blob.sha256, part.blob.size) for part in upload.parts]
+            return await broker.submits.submit((job,), key, principal_of(request).id, stored)
+        finally:
+            upload.release()
+
+    return await _submitted(request, await whole(take()), wait, words=WORDS)
 
 
 @router.post(
@@ -86,8 +89,9 @@ async def submit_upload(request: Request, wait: float = 0) -> Response:
 @takes_multipart(submit_upload)
 async def submit(request: Request, body: SubmitJob, wait: Wait = 0) -> Response:
     """Take a job. The answer comes when it is stored for good; with `wait`, when it has ended or the time is up."""
-    outcome = await broker_of(request).submits.submit((body,), _idempotency_key(request), principal_of(request).id)
-    return await _submitted(request, outcome, wait)
+    taking = broker_of(request).submits.submit((body,), _idempotency_key(request), principal_of(request).id)
+    # A call that waits is cut off when its key is revoked, but not in the middle of this.
+    return await _submitted(request, await (whole(taking) if wait else taking), wait)
 
 
 async def _submitted(

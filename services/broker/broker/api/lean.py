@@ -45,12 +45,15 @@ class LeanRoute(APIRoute):
     """Give it to APIRouter(route_class=LeanRoute)."""
 
     app: ASGIApp
+    may_wait: bool
 
     def __init__(self, path: str, endpoint: Endpoint, **options: Any) -> None:
         refusals = {code: said for method in options.get("methods") or () for code, said in _refusals(method, path)}
         options["responses"] = refusals | (options.get("responses") or {})
         super().__init__(path, endpoint, **options)
-        self.app = _LeanEndpoint(path, endpoint)
+        self.app = lean = _LeanEndpoint(path, endpoint)
+        self.may_wait = lean.may_wait
+        """Whether a call can ask for an answer that comes later (`?wait=`)."""
 
 
 class _LeanEndpoint:
@@ -71,6 +74,7 @@ class _LeanEndpoint:
                 queries[name] = (parameter.annotation, default)
             elif name != "request":
                 raise TypeError(f"{path}: cannot serve parameter {name}")
+        self.may_wait = "wait" in queries
         self._multipart: Endpoint | None = getattr(endpoint, "multipart", None)
         self._query = create_model("Query", **queries) if queries else None
         self._query_defaults = {name: default for name, (_, default) in queries.items()}

@@ -12,7 +12,7 @@ from broker.api.lean import LeanRoute
 from broker.api.render import Json
 from broker.api.state import broker_of
 from broker.domain.principal import Role
-from broker.errors import BrokerError, WrongRoleError
+from broker.errors import BrokerError, LimitError, WrongRoleError
 from broker.service.keys import Held
 from broker.wire.keys import LogIn
 
@@ -30,9 +30,10 @@ async def who(request: Request) -> Response:
     held = None
     if broker.settings.auth == "required":
         try:
-            held = identify(request.scope, broker.keys, broker.logins).held
-        except BrokerError:
-            held = None
+            held = identify(request.scope, broker.keys, broker.logins).shown.held
+        except BrokerError as error:
+            if isinstance(limited := slowed(error, request.scope, broker), LimitError):
+                raise limited from None
     return Json(_who(broker.settings.auth == "required", held), headers=NO_STORE)
 
 
@@ -43,14 +44,17 @@ async def log_in(request: Request, body: LogIn) -> Response:
     if broker.settings.auth != "required":
         return Json(_who(False, None), headers=NO_STORE)
     try:
-        held = broker.keys.recognise(body.key)
+        shown = broker.keys.recognise(body.key)
+        held = shown.held
         if held.principal.role not in (Role.CLIENT, Role.ADMIN):
             raise WrongRoleError(
                 f"A key of role {held.principal.role} is not for people: log in with a key of role client or admin."
             )
     except BrokerError as error:
         raise slowed(error, request.scope, broker) from None
-    value = broker.logins.begin(held)
+    if (old := cookie_of(request.scope)) is not None:
+        broker.logins.end(old)
+    value = broker.logins.begin(shown)
     response = Json(_who(True, held), headers=NO_STORE)
     _set_cookie(request, response, value, int(broker.settings.login_seconds))
     return response

@@ -43,6 +43,8 @@ class FairShare:
         self._classes: dict[str, _Class] = {}
         self._pending: dict[Flow, int] = {}
         self._latest = 0.0
+        self.storing = 0
+        """Jobs that have their rank and are not stored yet."""
 
     @property
     def active_flows(self) -> int:
@@ -104,7 +106,9 @@ class FairShare:
         self._classes.pop(class_key, None)
 
     def idle(self) -> None:
-        """Nothing is pending at all: everybody begins level."""
+        """Nothing is pending at all: everybody begins level. What is being stored is as good as pending."""
+        if self.storing:
+            return
         self._classes.clear()
         self._pending.clear()
 

@@ -4,6 +4,7 @@ import asyncio
 import hmac
 import json
 import logging
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from broker.settings import Settings
 from broker.store.access import AccessStore
 from broker.store.records import Key
 
-__all__ = ["FILE_KEYS", "Held", "Keys"]
+__all__ = ["FILE_KEYS", "Held", "Keys", "Shown"]
 
 log = logging.getLogger(__name__)
 
@@ -57,14 +58,21 @@ class Held:
     """Its own; None in it means the settings'."""
     used: bool = False
     """Since it was last written down."""
-    ended: "set[asyncio.Future[None]]" = field(default_factory=set)
-    """Long-lived calls, to be told when it is revoked."""
+    lasting: "set[asyncio.Event]" = field(default_factory=set)
+    """Calls that last: to look again whether they still may, when something about the key or a login changed."""
 
-    def end_calls(self) -> None:
-        """Tell the long-lived calls."""
-        for future in self.ended:
-            if not future.done():
-                future.set_result(None)
+    def look_again(self) -> None:
+        """Tell the calls that last."""
+        for event in self.lasting:
+            event.set()
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a caller showed: a key, and which of its secrets. A rotation ends what was begun with the old one."""
+
+    held: Held
+    secret_hash: str
 
 
 class Keys:
@@ -103,7 +111,7 @@ class Keys:
             raise NotFoundError("Key not found")
         return held
 
-    def recognise(self, text: str) -> Held:
+    def recognise(self, text: str) -> Shown:
         """Whose key this is. UnknownKeyError, RevokedKeyError, ExpiredKeyError."""
         digest = hash_of(text)
         key_id = id_of(text)
@@ -113,19 +121,32 @@ class Keys:
                 raise UnknownKeyError
         else:
             held = self._held[key_id]
-        now = self._clock.now()
-        if not _matches(held.key, digest, now):
-            raise UnknownKeyError
-        self.check(held, now)
+        shown = Shown(held, digest)
+        self.check(shown)
         if not held.used:
             held.used = True
-        return held
+        return shown
 
-    def check(self, held: Held, now: float | None = None) -> None:
-        """Whether a key may still be used. RevokedKeyError, ExpiredKeyError."""
-        if held.key.revoked_at is not None:
+    def check(self, shown: Shown) -> None:
+        """Whether what was shown is good. UnknownKeyError, RevokedKeyError, ExpiredKeyError."""
+        now, key = self._clock.now(), shown.held.key
+        if _secret_until(key, shown.secret_hash) <= now:
+            raise UnknownKeyError
+        self._check_key(key, now)
+
+    def good_until(self, shown: Shown) -> float:
+        """When it is good no more: infinity for never, minus infinity for already."""
+        key = shown.held.key
+        if key.revoked_at is not None:
+            return -math.inf
+        expiry = math.inf if key.expires_at is None else key.expires_at
+        return min(expiry, _secret_until(key, shown.secret_hash))
+
+    @staticmethod
+    def _check_key(key: Key, now: float) -> None:
+        if key.revoked_at is not None:
             raise RevokedKeyError
-        if held.key.expires_at is not None and held.key.expires_at <= (self._clock.now() if now is None else now):
+        if key.expires_at is not None and key.expires_at <= now:
             raise ExpiredKeyError
 
     async def create(self, name: str, role: Role, expires_in: float | None, limits: Limits) -> tuple[Held, str]:
@@ -158,12 +179,14 @@ class Keys:
             raise InvalidFieldError("grace_seconds", f"grace_seconds is 0 to {LONGEST_GRACE_SECONDS}.")
         async with self._changing:
             held = self._changeable(key_id)
-            self.check(held)
+            now = self._clock.now()
+            self._check_key(held.key, now)
             text = new_key(key_id)
-            until = self._clock.now() + grace
+            until = now + grace
             await self._change(
                 replace(held.key, secret_hash=hash_of(text), old_hash=held.key.secret_hash, old_until=until)
             )
+        held.look_again()
         log.info("key %s has a new secret", key_id)
         return held, text
 
@@ -179,8 +202,8 @@ class Keys:
         async with self._changing:
             held = self._changeable(key_id)
             if held.key.revoked_at is None:
-                await self._change(replace(held.key, revoked_at=self._clock.now(), old_hash=None, old_until=None))
-        held.end_calls()
+                await self._change(replace(held.key, revoked_at=self._clock.now()))
+        held.look_again()
         log.info("key %s was revoked", key_id)
         return held
 
@@ -236,13 +259,13 @@ def _first_match(candidates: Iterable[Held], digest: str) -> Held | None:
     return None
 
 
-def _matches(key: Key, digest: str, now: float) -> bool:
-    """Whether a hash is the key's, or that of its secret before a rotation whose grace is not over."""
+def _secret_until(key: Key, digest: str) -> float:
+    """How long a hash stands for the key: for ever; until the grace of a rotation is over; minus infinity for never."""
     if hmac.compare_digest(key.secret_hash, digest):
-        return True
-    if key.old_hash is None or key.old_until is None or key.old_until <= now:
-        return False
-    return hmac.compare_digest(key.old_hash, digest)
+        return math.inf
+    if key.old_hash is not None and key.old_until is not None and hmac.compare_digest(key.old_hash, digest):
+        return key.old_until
+    return -math.inf
 
 
 def _file_key(role: Role, path: Path, now: float) -> Key:

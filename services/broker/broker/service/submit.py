@@ -111,12 +111,14 @@ class Submits:
             self._quotas.reserve(owner, new)
         stored: set[str] = set()
         kept: set[str] = set()
+        self._fair.storing += len(new)
         try:
             outcome = await self._store.submit(Submission(new, idempotency), now)
             stored = {job.id for job in outcome.jobs if job.status is JobStatus.PENDING}
             kept = {job.id for job in outcome.jobs}
             self._owe(new, kept)
         finally:
+            self._fair.storing -= len(new)
             for job in new:
                 if job.id not in stored:  # its rank counted it as pending
                     self._fair.count((owner or job.submitter, job.priority), -1)
