@@ -1,0 +1,68 @@
+"""Full disks: the broker's, where it answers 503 and forgets nothing, and a node's, which is nobody's job's fault."""
+
+from __future__ import annotations
+
+from failover.cluster import LEASE, Cluster
+from support.bundle import wait_until
+
+# Grows until nothing fits any more, down to the last block.
+_FILL = """
+import sys
+size = 1 << 20
+with open(sys.argv[1], "wb", buffering=0) as file:
+    while size:
+        try:
+            file.write(bytes(size))
+        except OSError:
+            size //= 2
+"""
+
+
+def test_the_brokers_disk_is_full(cluster: Cluster) -> None:
+    disk = cluster.add_volume(type="tmpfs", device="tmpfs", o="size=16m,uid=1000,gid=1000")
+    cluster.replace_broker(volumes={disk: "/data"})
+    cluster.wait_registered(cluster.nodes)
+    running = [cluster.launch(2) for _ in range(4)]
+    waiting = [cluster.launch(0.2) for _ in range(12)]
+    cluster.running(running)
+    code, said = cluster.broker_box.exec_run(["python", "-c", _FILL, "/data/filler"])
+    assert code == 0, said
+
+    def refused() -> bool:
+        call = cluster.client.call("submit", "POST", "/submit", {"code": "print('x' * 4096)" * 200})
+        return call.status == 503
+
+    wait_until(refused, seconds=10, what="submits are refused with 503")
+    cluster.wait_seconds(LEASE + 1)  # results wait on the nodes, and nobody loses its lease
+    assert refused()
+    assert cluster.get("/health").status_code == 503
+    code, said = cluster.broker_box.exec_run(["rm", "/data/filler"])
+    assert code == 0, said
+    for job in [*running, *waiting]:
+        cluster.client.result(job)
+        assert cluster.outcomes(job) == ["completed"]
+    cluster.heal()
+    cluster.audit()
+    cluster.replace_broker()
+
+
+def test_a_nodes_disk_is_full() -> None:
+    with Cluster(nodes=1) as cluster:
+        disk = cluster.add_volume(type="tmpfs", device="tmpfs", o="size=8m,uid=1000,gid=1000")
+        small = cluster.add_node(cluster.start_node(volumes={disk: "/var/lib/node"}))
+        cluster.wait_registered([small])
+        code, said = small.box.exec_run(["python", "-c", _FILL, "/var/lib/node/filler"])
+        assert code == 0, said
+        jobs = [cluster.launch(0.3, files={"in.txt": "x" * 20_000}) for _ in range(16)]
+        for job in jobs:
+            cluster.client.result(job)
+        print([cluster.outcomes(job) for job in jobs], cluster.listed(small))
+        code, said = small.box.exec_run(["rm", "/var/lib/node/filler"])
+        assert code == 0, said
+        healthy = cluster.nodes[0]
+        healthy.kill()
+        later = [cluster.launch(0.3, files={"in.txt": "x" * 20_000}) for _ in range(4)]
+        for job in later:
+            assert cluster.client.result(job)["node_id"] == cluster.listed(small)["id"], "it works again"
+        cluster.heal()
+        cluster.audit()
