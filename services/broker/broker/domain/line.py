@@ -3,8 +3,8 @@
 Pools of slots take jobs of the classes that they can run, in proportion to what is left of each. A slot that becomes
 free takes one job at once, then one for each time that a job of the mix takes; where all jobs take alike, that flow
 begins half a job later (renewal theory: in a time t a slot begins 1 + t/mean + (spread - 1)/2 jobs). What is computed
-is a mean: nothing new comes, and jobs take as long as such jobs took of late. tests/store/test_forecast.py holds it
-against simulations.
+is a mean: nothing new comes, and jobs take as long as such jobs took of late.
+tests/unit/broker/test_forecast.py holds it against simulations.
 """
 
 import heapq
@@ -21,6 +21,9 @@ PART = 0.3
 """How much of a class may flow off before the rates are looked at again, where pools share classes."""
 MOMENTS = 32
 """Different moments at which a pool's slots become free; more are put together."""
+
+Kind = tuple[int, ...]
+"""Classes that the same pools run: the places of these pools."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +84,17 @@ class _Line:
         pools: Sequence[Pool],
         spread: float,
     ) -> None:
-        self._wanted = wanted
-        self._left = {key: float(count) for key, count in ahead.items() if count > 0}
-        self._left[wanted] = self._left.get(wanted, 0.0) + 1.0
-        self._each = {key: max(SHORTEST_SECONDS, seconds_each.get(key, SHORTEST_SECONDS)) for key in self._left}
-        self._runs = [tuple(key for key in self._left if key in pool.runs) for pool in pools]
+        self._wanted = self._kind(wanted, pools)
+        self._left: dict[Kind, float] = {self._wanted: 1.0}
+        work: dict[Kind, float] = {self._wanted: max(SHORTEST_SECONDS, seconds_each.get(wanted, SHORTEST_SECONDS))}
+        for key, count in ahead.items():
+            if count > 0:
+                kind = self._kind(key, pools)
+                seconds = max(SHORTEST_SECONDS, seconds_each.get(key, SHORTEST_SECONDS))
+                self._left[kind] = self._left.get(kind, 0.0) + count
+                work[kind] = work.get(kind, 0.0) + count * seconds
+        self._each = {kind: work[kind] / count for kind, count in self._left.items()}
+        self._runs = [tuple(kind for kind in self._left if place in kind) for place in range(len(pools))]
         self._active = [0.0] * len(pools)
         sizes = [sum(slots for _, slots in pool.free_at) for pool in pools]
         self._late = [(1 - spread) / 2 * (1 - 1 / max(1.0, size)) for size in sizes]
@@ -95,6 +104,10 @@ class _Line:
         ]
         heapq.heapify(self._events)
         self._part = PART if len(pools) > 1 else 1.0
+
+    @staticmethod
+    def _kind(class_key: str, pools: Sequence[Pool]) -> Kind:
+        return tuple(place for place, pool in enumerate(pools) if class_key in pool.runs)
 
     def run(self) -> float | None:
         now = 0.0
@@ -136,9 +149,9 @@ class _Line:
             self._left[key] *= 1 - share
         return share > 1 - 1e-9 and self._wanted in self._runs[place]
 
-    def _rates(self) -> dict[str, float]:
+    def _rates(self) -> dict[Kind, float]:
         """Jobs of each class that are begun in a second."""
-        rates: dict[str, float] = {}
+        rates: dict[Kind, float] = {}
         for runs, active in zip(self._runs, self._active, strict=True):
             work = sum(self._left[key] * self._each[key] for key in runs)
             if active and work > 0:
@@ -146,7 +159,7 @@ class _Line:
                     rates[key] = rates.get(key, 0.0) + active * self._left[key] / work
         return {key: rate for key, rate in rates.items() if rate > 0}
 
-    def _pause(self, key: str, rate: float) -> float:
+    def _pause(self, key: Kind, rate: float) -> float:
         """How long the rates may be taken for constant."""
         left = self._left[key]
         return (left if left <= 1.0 else max(1.0, left * self._part)) / rate

@@ -28,7 +28,7 @@ MOST_CLASSES = 32
 MOST_MATCHES = 20_000
 """Classes times kinds of nodes that are compared."""
 SAMPLE = 100
-"""Jobs ahead of which is looked whose they are, in each of SAMPLED_CLASSES."""
+"""Of so many jobs that may be counted, one is looked at for whose it is, in each of SAMPLED_CLASSES."""
 SAMPLED_CLASSES = 4
 BUILD_SHARE = 20
 """What the nodes hold is summed up anew when so many times the time that it took is over."""
@@ -85,9 +85,8 @@ class Forecast:
             self._good_until = began + (time.monotonic() - began) * BUILD_SHARE if len(self._book) > BUILD_SHARE else 0
         return self._loads
 
-    async def place(self, job: Job, most: int = MOST_COUNTED) -> Place | None:
-        """A claimable job's place; None when no live node could run it."""
-        loads = self.loads()
+    async def place(self, job: Job, loads: Sequence[Load], most: int = MOST_COUNTED) -> Place | None:
+        """A claimable job's place; None when none of the live nodes (`loads`) could run it."""
         own = [load for load in loads if load.group.can_run(job.class_key)]
         if not own:
             return None
@@ -101,7 +100,7 @@ class Forecast:
         expected: dict[str, float] = dict(counts)
         if left <= 0:
             expected = {key: max(count, self._fair.ahead(key, job.rank)) for key, count in counts.items()}
-        return Place(ahead, left <= 0, await self._estimate(job, expected, loads))
+        return Place(ahead, left <= 0, await self._estimate(job, expected, loads, max(1, most // SAMPLE)))
 
     def _competing(self, job: Job, loads: Sequence[Load], own: Sequence[Load]) -> tuple[list[str], list[str]]:
         """Classes that share a kind of node with the job's class, itself first; and those that share one with these."""
@@ -114,13 +113,13 @@ class Forecast:
         others = [key for key in better if key not in direct and any(load.group.can_run(key) for load in shared)]
         return [job.class_key, *direct], others
 
-    async def _estimate(self, job: Job, ahead: Mapping[str, float], loads: Sequence[Load]) -> float | None:
+    async def _estimate(self, job: Job, ahead: Mapping[str, float], loads: Sequence[Load], sample: int) -> float | None:
         own = self._pace.seconds(job.class_key, None)
         spread = own.spread if own else 1.0
         seconds: dict[str, float] = {}
         most = sorted((key for key in ahead if ahead[key]), key=lambda key: -ahead[key])
         for place, class_key in enumerate(most):
-            mean = await self._mean_ahead(job, class_key, place < SAMPLED_CLASSES)
+            mean = await self._mean_ahead(job, class_key, sample if place < SAMPLED_CLASSES else 0)
             if mean is None:
                 return None
             seconds[class_key] = mean.mean
@@ -128,12 +127,12 @@ class Forecast:
         pools = self._pools((*ahead, job.class_key), loads, own, spread)
         return None if pools is None else seconds_until_start(job.class_key, ahead, seconds, pools, spread)
 
-    async def _mean_ahead(self, job: Job, class_key: str, sample: bool) -> Seconds | None:
+    async def _mean_ahead(self, job: Job, class_key: str, sample: int) -> Seconds | None:
         """How long the jobs ahead take, by those whose they are."""
         plain = self._pace.seconds(class_key)
         if plain is None or not sample:
             return plain
-        whose = await self._store.whose_ahead(class_key, job.rank, job.seq, SAMPLE)
+        whose = await self._store.whose_ahead(class_key, job.rank, job.seq, sample)
         total = sum(whose.values())
         if not total:
             return plain

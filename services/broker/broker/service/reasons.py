@@ -77,7 +77,7 @@ class Reasons:
         if waiting.reason is WaitReason.BACKOFF:
             known = await self._store.attempts(job.id) if attempts is None else attempts
             before = sentences.attempts_so_far([attempt.outcome for attempt in known])
-        place = await self._forecast.place(job, most)
+        place = await self._forecast.place(job, outlook.loads, most)
         waiting = _placed(waiting, place, outlook.now)
         return Told(self._phrase(job, outlook), self._sentence(job, waiting, outlook, before), waiting)
 
