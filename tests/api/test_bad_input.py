@@ -54,20 +54,33 @@ BAD_FIELDS: list[tuple[str, Any]] = [
     ("args", "a b"),
     ("args", [1]),
     ("args", ["a\x00b"]),
+    ("args", ["a" * 131_072]),
+    ("args", ["a" * 100_000] * 11),
     ("env", {"A": 1}),
     ("env", {"A=B": "x"}),
     ("env", {"": "x"}),
     ("env", {"A": "\x00"}),
+    ("env", {"A": "x" * 131_000}),
+    ("env", {f"A{n}": "x" * 100_000 for n in range(11)}),
     ("env", []),
     ("files", {"/etc/passwd": "x"}),
     ("files", {"../x": "x"}),
     ("files", {"": "x"}),
     ("files", {"a": {"base64": "%%"}}),
     ("files", {"a": 1}),
+    ("files", {"a": "x", "a/b": "y"}),
+    ("files", {"a": "x", "./a": "y"}),
+    ("files", {"a\n": "x"}),
+    ("files", {"a\\b": "x"}),
+    ("files", {"a/" * 32 + "b": "x"}),
+    ("files", {"a/" * 500_000 + "b": "x"}),
     ("files", {"a" * 300: "x"}),
     ("entrypoint", "/bin/sh"),
     ("stdin", 5),
     ("outputs", "*.csv"),
+    ("outputs", ["x"] * 101),
+    ("outputs", ["ü" * 200]),
+    ("memory_mb", 15),
     ("memory_mb", 0),
     ("memory_mb", 1.5),
     ("memory_mb", 10**30),
@@ -132,6 +145,8 @@ async def test_an_entrypoint_needs_its_file(api: Api) -> None:
     refused = await api.call("POST", "/submit", {"files": {"a.py": "x"}, "entrypoint": "b.py"})
     assert refused.status_code == 422
     await api.ok("POST", "/submit", {"files": {"a.py": "x"}, "entrypoint": "a.py"})
+    both = await api.call("POST", "/submit", {"code": "1", "files": {"a.py": "x"}, "entrypoint": "./a.py"})
+    assert (both.status_code, "give one of them" in both.json()["error"]) == (422, True)
 
 
 @pytest.mark.parametrize("kind", ["", "text/plain", "application/x-www-form-urlencoded"])

@@ -31,7 +31,7 @@ ENTRYPOINTS = {
 }
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 PIECE = 256 * 1024
-_ARCHIVES = (".tar.gz", ".tgz", ".zip")
+_ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip")
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,12 @@ class Body:
 
 def build(job: Job, *, plain_manifest: bool) -> Body:
     """Encode `job`. With `plain_manifest` only what a parser of strings and string lists can read goes in."""
-    entrypoint = entrypoint_of(job)
     files = {path: _content(path, value) for path, value in job.files.items()}
+    entrypoint = job.entrypoint or _free_name(entrypoint_of(job), files)
     if job.code or entrypoint not in files:
         files[entrypoint] = _utf8("code", job.code)
     manifest = _manifest(job, entrypoint, plain_manifest)
-    if all(_PLAIN_NAME.fullmatch(path) and not path.endswith(_ARCHIVES) for path in files):
+    if all(_PLAIN_NAME.fullmatch(path) and not path.lower().endswith(_ARCHIVES) for path in files):
         parts = list(files.items())
     else:
         parts = [("job.tar.gz", _packed(files))]
@@ -125,6 +125,17 @@ def entrypoint_of(job: Job) -> str:
         return job.entrypoint
     family = job.interpreter.rstrip("0123456789.") if job.interpreter not in ENTRYPOINTS else job.interpreter
     return ENTRYPOINTS.get(family, "main.txt")
+
+
+def _free_name(name: str, files: dict[str, bytes]) -> str:
+    """The name, or one like it that none of the job's files has: code beside a main.py may well import it."""
+    stem, _, extension = name.rpartition(".")
+    free, number = name, 0
+    taken = {path.partition("/")[0] for path in files}
+    while free in taken:
+        number += 1
+        free = f"{stem}_{number}.{extension}"
+    return free
 
 
 def multipart(files: list[tuple[str, bytes]], manifest: bytes) -> Body:

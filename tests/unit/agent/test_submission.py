@@ -75,9 +75,21 @@ def test_plain_files_are_parts_of_their_own() -> None:
     assert parts == {"data.txt": b"text", "raw.bin": b"\0\r\n--\xff", "main.py": b"print(1)"}
 
 
-@pytest.mark.parametrize("name", ["dir/data.txt", "with space", 'quo"te\r\n', "data.zip", "naïve.txt", "x" * 150])
+def test_code_replaces_no_file() -> None:
+    files = {"main.py": "x = 1", "main_1.py/f": "y"}
+    parts, manifest = unpack(build(job(files=files), plain_manifest=False))
+    assert parts == {"main.py": b"x = 1", "main_1.py/f": b"y", "main_2.py": b"print(1)"}
+    assert manifest["entrypoint"] == "main_2.py"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["dir/data.txt", "with space", 'quo"te\r\n', "data.zip", "data.tar", "DATA.ZIP", "naïve.txt", "x" * 150],
+)
 def test_names_that_a_part_cannot_carry_are_packed(name: str) -> None:
-    parts, _ = unpack(build(job(files={name: "text"}), plain_manifest=False))
+    body = build(job(files={name: "text"}), plain_manifest=False)
+    assert parse_multipart(body.content_type, body.data).keys() == {"job.tar.gz", "manifest"}
+    parts, _ = unpack(body)
     assert parts == {name: b"text", "main.py": b"print(1)"}
 
 

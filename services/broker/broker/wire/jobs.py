@@ -5,13 +5,17 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, FailFast, Field, model_validator
 
+from broker.domain.paths import check_tree, safe_path
 from broker.wire.fields import (
+    Argument,
     Base64,
     Interpreter,
     Labels,
     NoNul,
+    Pattern,
     RelativePath,
     ShortText,
+    Variable,
     VariableName,
 )
 
@@ -19,6 +23,8 @@ __all__ = ["JobIds", "Prefer", "Requires", "SubmitBatch", "SubmitJob", "UploadJo
 
 LONGEST_BATCH = 1000
 """What BROKER_MAX_BATCH may be at most."""
+MOST_TEXT_BYTES = 1024 * 1024
+"""Of all arguments, and of all variables, as sandrun takes them."""
 
 _STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
@@ -33,6 +39,18 @@ def _no_control(text: str) -> str:
     if not text.isprintable() or " " in text:
         raise ValueError("must be a URL without spaces and control characters")
     return text
+
+
+def _one_name_each(value: object) -> object:
+    """Two spellings of a path would be one key, and the first file gone without a word."""
+    if not isinstance(value, dict):
+        return value
+    try:
+        names = [safe_path(name) for name in value]
+    except ValueError:
+        return value  # a wrong name is refused as such
+    check_tree(names)
+    return value
 
 
 Time = Annotated[datetime, Field(strict=False), BeforeValidator(_only_text)]
@@ -89,13 +107,15 @@ class SubmitJob(BaseModel):
     timeout: float | None = Field(
         None, gt=0, description="Seconds of run time; the default and the most is JOB_TIMEOUT."
     )
-    args: list[NoNul] = Field(default_factory=list, max_length=1000)
+    args: list[Argument] = Field(default_factory=list, max_length=1000)
     stdin: str | None = None
-    env: dict[VariableName, NoNul] = Field(default_factory=dict, max_length=1000)
-    files: dict[RelativePath, str | FileContent] = Field(default_factory=dict, max_length=1000)
+    env: dict[VariableName, Variable] = Field(default_factory=dict, max_length=1000)
+    files: Annotated[dict[RelativePath, str | FileContent], BeforeValidator(_one_name_each)] = Field(
+        default_factory=dict, max_length=1000
+    )
     entrypoint: RelativePath | None = None
-    outputs: list[ShortText] | None = Field(None, max_length=1000)
-    memory_mb: int | None = Field(None, ge=1, le=1024 * 1024)
+    outputs: list[Pattern] | None = Field(None, max_length=100)
+    memory_mb: int | None = Field(None, ge=16, le=1024 * 1024)
     cpu_seconds: float | None = Field(None, gt=0, le=14_400)
     priority: int = Field(5, ge=0, le=9, description="9 is the most urgent.")
     max_retries: int | None = Field(None, ge=0, le=100, description="The default is MAX_RETRIES.")
@@ -117,6 +137,16 @@ class SubmitJob(BaseModel):
             raise ValueError("code is missing: give code, or files and an entrypoint")
         if self.entrypoint is not None and self.code is None and self.entrypoint not in self.files:
             raise ValueError("entrypoint names no file in files")
+        if self.entrypoint is not None and self.code is not None and self.entrypoint in self.files:
+            raise ValueError("code and files both hold the entrypoint: give one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_a_command_line(self) -> "SubmitJob":
+        if sum(map(len, self.args)) > MOST_TEXT_BYTES:
+            raise ValueError(f"args have more than {MOST_TEXT_BYTES} characters together")
+        if sum(len(name) + len(value) for name, value in self.env.items()) > MOST_TEXT_BYTES:
+            raise ValueError(f"env has more than {MOST_TEXT_BYTES} characters together")
         return self
 
 
