@@ -213,7 +213,7 @@ async def test_what_the_node_gets_is_what_was_submitted(api: Api) -> None:
         "stdin": "in\x00put",
         "env": {"A": "b"},
         "files": {"d/x.txt": "text", "y.bin": {"base64": "AAE="}},
-        "entrypoint": "d/x.txt",
+        "entrypoint": "d/main.py",
         "outputs": ["*.csv", "out/"],
         "memory_mb": 128,
         "cpu_seconds": 2.5,

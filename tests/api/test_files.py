@@ -181,7 +181,6 @@ async def test_uploads_that_are_refused_leave_nothing(rig: Rig) -> None:
         ([("a.py", b"1")], {"entrypoint": 5}),
         ([("a.py", b"1")], {"timeout": 10**9}),
         ([("a.py", b"1")], {"code": "x"}),
-        ([("a.py", b"1")], {"surprise": 1}),
         ([("a.py", b"1")], ["a"]),
         ([("a.py", b"1")], {"args": [[]] * 20_000}),
         ([("a.tar.gz", b"no archive")], None),

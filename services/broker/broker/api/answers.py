@@ -301,6 +301,7 @@ class SubmitAnswer(BaseModel):
     status: JobStatus | Literal["queued"]
     cached: bool | None = None
     replayed: bool | None = None
+    ignored_fields: list[str] | None = Field(None, description="Of an upload's manifest, that mean nothing here.")
 
 
 class SubmittedJob(Answer):

@@ -1,6 +1,6 @@
 """What clients call."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -25,7 +25,7 @@ from broker.api.answers import (
 from broker.api.errors import HttpError
 from broker.api.files import artifact_json
 from broker.api.lean import LeanRoute, takes_multipart
-from broker.api.multipart import read_upload
+from broker.api.multipart import Upload, read_upload
 from broker.api.render import Json, attempt_json, job_json, result_json
 from broker.api.sandrun_words import WORDS, status_json
 from broker.api.state import broker_of, whole
@@ -65,19 +65,20 @@ ENDED = (JobStatus.COMPLETED, JobStatus.FAILED)
 
 async def submit_upload(request: Request, wait: float = 0) -> Response:
     """POST /submit as sandrun's clients send it: `files` and `manifest` as multipart/form-data."""
-    broker = broker_of(request)
     key = _idempotency_key(request)
     upload = await read_upload(request)
+    outcome, ignored = await whole(_store_upload(request, upload, key))
+    return await _submitted(request, outcome, wait, words=WORDS, ignored=ignored)
 
-    async def take() -> SubmitOutcome:
-        try:
-            job = await make_job(broker.files, upload.parts, upload.manifest)
-            stored = [StoredFile(part.name, part.blob.sha256, part.blob.size) for part in upload.parts]
-            return await broker.submits.submit((job,), key, principal_of(request).id, stored)
-        finally:
-            upload.release()
 
-    return await _submitted(request, await whole(take()), wait, words=WORDS)
+async def _store_upload(request: Request, upload: Upload, key: str | None) -> tuple[SubmitOutcome, list[str]]:
+    broker = broker_of(request)
+    try:
+        job, ignored = await make_job(broker.files, upload.parts, upload.manifest)
+        stored = [StoredFile(part.name, part.blob.sha256, part.blob.size) for part in upload.parts]
+        return await broker.submits.submit((job,), key, principal_of(request).id, stored), ignored
+    finally:
+        upload.release()
 
 
 @router.post(
@@ -95,7 +96,11 @@ async def submit(request: Request, body: SubmitJob, wait: Wait = 0) -> Response:
 
 
 async def _submitted(
-    request: Request, outcome: SubmitOutcome, wait: float, words: Mapping[JobStatus, str] | None = None
+    request: Request,
+    outcome: SubmitOutcome,
+    wait: float,
+    words: Mapping[JobStatus, str] | None = None,
+    ignored: Sequence[str] = (),
 ) -> Response:
     job = outcome.jobs[0]
     content: dict[str, Any] = {"job_id": job.id, "status": words[job.status] if words else job.status.value}
@@ -103,6 +108,8 @@ async def _submitted(
         content["cached"] = True
     if outcome.replayed:
         content["replayed"] = True
+    if ignored:
+        content["ignored_fields"] = ignored
     if wait > 0:
         result = await broker_of(request).queries.result(job.id, wait)
         status = result.job.status

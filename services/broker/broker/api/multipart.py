@@ -1,5 +1,6 @@
 """multipart/form-data as sandrun's clients send it: `files` parts straight into blobs, one `manifest`."""
 
+import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -11,20 +12,25 @@ from broker.api.body import Gathered
 from broker.api.errors import HttpError
 from broker.api.state import broker_of
 from broker.api.streaming import body_chunks
+from broker.domain.paths import safe_path
 from broker.errors import ArtifactRefusedError
 from broker.service.files import Files
+from broker.service.peek import is_archive
 from broker.service.uploads import Part
 from broker.store.blobs.writer import BlobWriter
 
 __all__ = ["Upload", "read_upload"]
 
-MAX_PARTS = 1000
+MAX_FILES = 1000
+MAX_PARTS = MAX_FILES + 24
+"""The manifest, and fields that some clients send beside it; sandrun passes them over."""
 MAX_HEADER_BYTES = 8 * 1024
 MAX_HEADERS = 16
-MAX_MANIFEST_BYTES = 32 * 1024 * 1024
-"""sandrun's manifest holds standard input, of up to 16 MiB, which JSON may double."""
+FRAME_BYTES = MAX_PARTS * 2 * 1024
+"""What a body has beside files and manifest: boundaries and headers."""
 MAX_BOUNDARY = 256
-LONGEST_NAME_BYTES = 1024
+
+logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # what strangers send wrongly is no news
 
 
 @dataclass(slots=True)
@@ -52,11 +58,11 @@ async def read_upload(request: Request) -> Upload:
         raise HttpError(400, "multipart/form-data needs a boundary.", close=True)
     declared = request.headers.get("content-length", "")
     too_large = _too_large(settings.max_upload_bytes)
-    if declared.isdigit() and int(declared) > settings.max_upload_bytes + MAX_MANIFEST_BYTES:
+    if declared.isdigit() and int(declared) > settings.max_upload_bytes + settings.max_body_bytes + FRAME_BYTES:
         raise too_large
     await files.make_room(int(declared) if declared.isdigit() else 0)
     files.begin_receiving()
-    reader = _Reader(files, boundary, settings.max_upload_bytes)
+    reader = _Reader(files, boundary, settings.max_upload_bytes, settings.max_body_bytes)
     try:
         chunks = body_chunks(request, idle_seconds=settings.body_timeout, total_seconds=settings.upload_timeout)
         return await reader.read(chunks)
@@ -75,9 +81,10 @@ def _too_large(most: int) -> ArtifactRefusedError:
 class _Reader:
     """Hands each part to where it belongs. The parser calls back at once; the disk is waited for between chunks."""
 
-    def __init__(self, files: Files, boundary: bytes, most_bytes: int) -> None:
+    def __init__(self, files: Files, boundary: bytes, most_bytes: int, most_manifest_bytes: int) -> None:
         self._files = files
         self._most = most_bytes
+        self._most_manifest = most_manifest_bytes
         self._taken = 0
         self._upload = Upload(files)
         self._events: list[tuple[str, bytes]] = []
@@ -109,7 +116,7 @@ class _Reader:
         """Everything, or an error."""
         async for chunk in chunks:
             self._taken += len(chunk)
-            if self._taken > self._most + MAX_MANIFEST_BYTES:
+            if self._taken > self._most + self._most_manifest + FRAME_BYTES:
                 raise _too_large(self._most)
             try:
                 self._parser.write(chunk)
@@ -162,8 +169,12 @@ class _Reader:
         name, filename = options.get(b"name", b""), options.get(b"filename", b"")
         self._manifest, self._writer = None, None
         if name == b"manifest":
+            if self._upload.manifest is not None:
+                raise HttpError(400, "Send one part named 'manifest', not several.", close=True)
             self._manifest = bytearray()
         elif name == b"files":
+            if len(self._upload.parts) >= MAX_FILES:
+                raise HttpError(400, f"A submit has at most {MAX_FILES} files: send an archive.", close=True)
             self._name = _file_name(filename)
             self._writer = self._files.upload_writer()
 
@@ -172,8 +183,8 @@ class _Reader:
             await self._writer.write(data)
         elif self._manifest is not None:
             self._manifest += data
-            if len(self._manifest) > MAX_MANIFEST_BYTES:
-                raise HttpError(413, f"The manifest has at most {MAX_MANIFEST_BYTES} bytes.", close=True)
+            if len(self._manifest) > self._most_manifest:
+                raise HttpError(413, f"The manifest has at most {self._most_manifest} bytes.", close=True)
             self.gathered.grew_to(len(self._manifest))
 
     async def _finish(self) -> None:
@@ -197,10 +208,11 @@ def _file_name(raw: bytes) -> str:
         name = raw.decode()
     except UnicodeDecodeError:
         raise HttpError(400, "The file name of a part is not UTF-8.", close=True) from None
-    parts = name.split("/")
-    bad = not name or name.startswith("/") or "\\" in name or "\x00" in name or ".." in parts
-    if bad or len(raw) > LONGEST_NAME_BYTES or any(ord(character) < 32 for character in name):
-        raise HttpError(
-            400, "Every part named 'files' needs a file name: a relative path inside the job's folder.", close=True
-        )
-    return name
+    if is_archive(name):  # it is unpacked, and where it was on the client's disk means nothing
+        name = name.replace("\\", "/").rpartition("/")[2]
+    if not name:
+        raise HttpError(400, "Every part named 'files' needs a file name.", close=True)
+    try:
+        return safe_path(name)
+    except ValueError as error:
+        raise HttpError(400, f"The file name {name[:100]!r} {error}.", close=True) from None

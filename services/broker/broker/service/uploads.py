@@ -3,10 +3,12 @@
 import asyncio
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from broker.domain.paths import check_tree
 from broker.errors import InvalidFieldError
 from broker.service.files import Files
 from broker.service.peek import JOB_JSON, Contents, is_archive, peek
@@ -22,6 +24,9 @@ EXTENSIONS = {
     ".rb": "ruby", ".pl": "perl", ".pm": "perl",
 }  # fmt: skip
 ALIASES = {"python": "python3", "nodejs": "node", "javascript": "node", "js": "node", "py": "python3"}
+_KNOWN = frozenset(UploadJob.model_fields)
+_lookers = ThreadPoolExecutor(2, thread_name_prefix="peek")
+"""Archives are looked into two at a time: each may take seconds, and others need threads too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,27 +37,35 @@ class Part:
     blob: Blob
 
 
-async def make_job(files: Files, parts: Sequence[Part], manifest: bytes | None) -> UploadJob:
-    """The job of an upload. InvalidFieldError, or pydantic's ValidationError for fields of the manifest."""
+async def make_job(files: Files, parts: Sequence[Part], manifest: bytes | None) -> tuple[UploadJob, list[str]]:
+    """The job of an upload, and the manifest's fields that mean nothing here: sandrun passes them over too.
+
+    InvalidFieldError, or pydantic's ValidationError for fields of the manifest.
+    """
     if not parts:
         raise InvalidFieldError("files", "no files uploaded: send at least one part named 'files'.")
+    try:
+        check_tree(part.name for part in parts if not is_archive(part.name))
+    except ValueError as error:
+        raise InvalidFieldError("files", f"files: {error}.") from None
     contents: Contents | None = None
     if manifest is None:
         contents = await _look(files, parts)
         manifest = contents.job_json
     given = _parse(manifest)
+    ignored = sorted(given.keys() - _KNOWN)
+    given = {name: value for name, value in given.items() if name in _KNOWN}
     if not given.get("entrypoint"):
         contents = contents or await _look(files, parts)
         given["entrypoint"] = _entrypoint(contents)
     entrypoint = given["entrypoint"]
-    if isinstance(entrypoint, str):
-        entrypoint = given["entrypoint"] = entrypoint.removeprefix("./")
-        _check_entrypoint(entrypoint, parts)
     if not given.get("interpreter"):
         given["interpreter"] = EXTENSIONS.get(PurePosixPath(str(entrypoint)).suffix.lower(), "python3")
     elif isinstance(given["interpreter"], str):
         given["interpreter"] = ALIASES.get(given["interpreter"], given["interpreter"])
-    return UploadJob.model_validate_json(json.dumps(given))
+    job = UploadJob.model_validate_json(json.dumps(given))
+    _check_entrypoint(str(job.entrypoint), parts)
+    return job, ignored
 
 
 def _check_entrypoint(entrypoint: str, parts: Sequence[Part]) -> None:
@@ -69,16 +82,31 @@ def _parse(manifest: bytes | None) -> dict[str, Any]:
         raise InvalidFieldError("manifest", f"manifest holds more than {MAX_VALUES_OF_A_JOB} values.")
     try:
         given = json.loads(manifest)
+        json.dumps(given, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise InvalidFieldError("manifest", "manifest holds half of a UTF-16 pair, which is no text.") from None
     except (ValueError, RecursionError) as error:
         raise InvalidFieldError("manifest", f"manifest is not valid JSON: {str(error)[:200]}.") from None
     if not isinstance(given, dict):
         raise InvalidFieldError("manifest", "manifest must be a JSON object.")
     fields = {name: value for name, value in given.items() if value is not None}
-    gpu = fields.pop("gpu", None)
-    if isinstance(gpu, dict) and gpu.get("required"):
-        wanted = fields.get("requires")
-        fields["requires"] = {**(wanted if isinstance(wanted, dict) else {}), "gpu": True}
+    if _wants_gpu(fields.pop("gpu", None)):
+        wanted = fields.get("requires", {})
+        fields["requires"] = {**wanted, "gpu": True} if isinstance(wanted, dict) else wanted
     return fields
+
+
+def _wants_gpu(gpu: Any) -> bool:
+    """Whether sandrun's `gpu` asks for one. InvalidFieldError for wishes beside that, which nobody here would heed."""
+    if gpu is None:
+        return False
+    if not isinstance(gpu, dict):
+        raise InvalidFieldError("gpu", 'gpu must be an object, such as {"required": true}.')
+    unheeded = sorted(name for name, value in gpu.items() if name != "required" and value is not None)
+    if gpu.get("required") and unheeded:
+        which = ", ".join(unheeded)[:200]
+        raise InvalidFieldError("gpu", f"gpu: {which} cannot be asked for here; use labels of nodes, in requires.")
+    return bool(gpu.get("required"))
 
 
 def _entrypoint(contents: Contents) -> str:
@@ -108,7 +136,7 @@ async def _look(files: Files, parts: Sequence[Part]) -> Contents:
             with path.open("rb") as content:
                 peek(name, content, contents)
 
-        await asyncio.to_thread(work)
+        await asyncio.get_running_loop().run_in_executor(_lookers, work)
     return contents
 
 
