@@ -64,13 +64,13 @@ class Attempt:
             return self._stop is None
 
     def request_stop(self, why: Stop) -> bool:
-        """Ask for an early end; True the first time. A lost attempt stays lost, whatever is asked later."""
+        """Ask for an early end; True when that is news. A lost attempt stays lost, whatever is asked later."""
         with self._lock:
-            first = self._stop is None
-            if first or why is Stop.LOST:
+            news = self._stop is None or (why is Stop.LOST and self._stop is not Stop.LOST)
+            if news:
                 self._stop = why
             self.stopping.set()
-            return first
+            return news
 
 
 class Attempts:

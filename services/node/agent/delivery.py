@@ -71,7 +71,7 @@ class Delivery:
             self._metrics.delivery_retries.inc(len(batch))
             LOG.warning("results_wait", count=len(batch), retry_in=round(delay, 2), error=str(error))
             for entry in batch:
-                self._outbox.later(entry, delay)
+                self._later(entry, delay)
         except SessionOverError as error:
             self.broker_away = False
             # The session's jobs were rescued when it ended: nobody wants these results any more.
@@ -94,7 +94,7 @@ class Delivery:
             if word == "missing_artifacts":
                 self._send(entry)  # alone, which says what is missing
             elif word is None:
-                self._outbox.later(entry, RETRY_BASE)
+                self._later(entry, RETRY_BASE)
             else:
                 self._finish(entry, word)
 
@@ -115,7 +115,7 @@ class Delivery:
         """The broker was restarted and has not got the files any more. What cannot be had is named as dropped."""
         if not self._artifacts.send_again(entry.who, entry.key, missing):
             entry = without(entry, set(missing))
-        self._outbox.later(entry, 0.0)
+        self._later(entry, 0.0)
 
     def _refused(self, entry: Entry, error: BrokerRefusedError) -> None:
         """The broker will never take this result as it is: send less of it."""
@@ -124,7 +124,13 @@ class Delivery:
         if smaller is None:
             self._finish(entry, "refused")
         else:
-            self._outbox.later(smaller, RETRY_BASE)
+            self._later(smaller, RETRY_BASE)
+
+    def _later(self, entry: Entry, delay: float) -> None:
+        """Try again; after an hour the node holds the attempt no longer, and the broker has the job run again."""
+        if not self._outbox.later(entry, delay):
+            LOG.error("result_too_old", job=entry.key.job_id, fence=entry.key.fence)
+            self._finish(entry, "given up")
 
     def _finish(self, entry: Entry, word: str) -> None:
         self._outbox.done(entry.key)
@@ -151,8 +157,10 @@ def reduced(entry: Entry, error: BrokerRefusedError) -> Entry | None:
     if completion["failure"] == "platform":
         return None
     output, printed = str(completion.get("output") or ""), str(completion.get("error") or "")
-    if error.status == 413 and max(len(output), len(printed)) > CUT:
-        cut = {**completion, "output": output[:CUT], "error": printed[:CUT]}
+    bytes_too = any(completion.get(name) for name in ("output_base64", "error_base64"))
+    if error.status == 413 and (bytes_too or max(len(output), len(printed)) > CUT):
+        whole = {name: value for name, value in completion.items() if name not in ("output_base64", "error_base64")}
+        cut = {**whole, "output": output[:CUT], "error": printed[:CUT]}
         return replace(entry, completion=cut)
     return replace(
         entry, completion=platform_failure(entry.key, f"the broker refused the result: {error.message}").wire()

@@ -1,7 +1,7 @@
 """The agent as a whole: lives through sessions, keeps to its lease, and leaves in order.
 
-A thread of its own repeats: wait for sandrun, register, serve until the session is over. The guard thread kills every
-run when the lease is over, whatever the other threads are waiting for.
+A thread of its own repeats: wait for sandrun, register, serve until the session is over. The guard thread has every run
+killed when the lease is over, whatever the other threads are waiting for.
 """
 
 import threading
@@ -14,12 +14,14 @@ from agent.backoff import Backoff
 from agent.clock import Clock
 from agent.description import Description
 from agent.errors import BrokerError
+from agent.health import Health
 from agent.identity import StateFolder
 from agent.lease import Session
 from agent.liveness import LiveFile
 from agent.logs import EventLog
 from agent.model import platform_failure
 from agent.parts import Hooks, Parts
+from agent.registration import Offer
 from agent.serving import Serving
 from agent.settings import Settings
 from agent.threads import Crash
@@ -34,6 +36,7 @@ LEFTOVER_SECONDS = 5.0
 # bundle's stop_grace_period allows for the default grace of 20 s.
 TAIL_SECONDS = 6.0
 HURRIED_TAIL_SECONDS = 3.0
+DISK_SECONDS = 2.0  # for the last results to reach the disk, should it be slow or gone
 BUSY_BASE, BUSY_CAP = 5.0, 60.0
 
 
@@ -44,14 +47,13 @@ class Agent:
         self._settings = settings
         self._clock = clock
         self._live = live
-        self._live_problem = ""
         self.folder = folder
         self.crash = Crash()
         self.stopped = threading.Event()
         self._leaving = threading.Event()
         self._hurry = threading.Event()
         self._serving: Serving | None = None
-        self._offer: tuple[dict[str, Any], int] = ({}, 0)
+        self._offer: Offer = ({}, 0)
         self._busy = Backoff(BUSY_BASE, BUSY_CAP)
         self._busy_until = 0.0
         hooks = Hooks(
@@ -62,6 +64,7 @@ class Agent:
             sandrun_busy=self._sandrun_busy,
         )
         self.parts = Parts(settings, clock, folder, self.crash, hooks)
+        self._health = Health(live, lambda: self.parts.watch.up, lambda: self.session)
 
     def start(self) -> None:
         """Begin in threads and return."""
@@ -70,6 +73,7 @@ class Agent:
             LOG.info("results_left_over", count=leftovers)
         self.parts.start(self.crash, self.stopped, DELIVERERS)
         self.crash.spawn("guard", self._guard)
+        self.crash.spawn("health", lambda: self._health.run(self.stopped))
         self.crash.spawn("sessions", self._live_through_sessions)
 
     def hurry(self) -> None:
@@ -95,14 +99,18 @@ class Agent:
         self._give_back(tail_ends)
         self.parts.outbox.hurry()
         delivered = self.parts.outbox.wait_empty(max(0.0, tail_ends - time.monotonic()))
-        self.parts.outbox.persist(older_than=0)
+        self._keep_what_is_left()
         if serving is not None and not serving.session.over.is_set():
             self._last_beat(serving)
             serving.close("draining")
-        self.stopped.set()
-        self._live.remove()
-        self.folder.close()
         LOG.info("drained", undelivered=0 if delivered else len(self.parts.outbox))
+        self.folder.close()
+        self._live.remove()
+        self.stopped.set()
+
+    def _keep_what_is_left(self) -> None:
+        """Results that were not delivered go to the disk. By a thread that is not waited for when the disk hangs."""
+        self.crash.spawn("spool-last", lambda: self.parts.outbox.tidy(older_than=0)).join(DISK_SECONDS)
 
     def _give_back(self, deadline: float) -> None:
         """Kill what still runs and release it."""
@@ -129,7 +137,7 @@ class Agent:
             if self._leaving.is_set():
                 self.stopped.wait(0.5)
                 continue
-            session = self.parts.registrar.register(*self._offer, self._leaving)
+            session = self.parts.registrar.register(lambda: self._offer, self._leaving)
             if session is not None:
                 self._serve(session)
 
@@ -149,6 +157,8 @@ class Agent:
         self._serving = serving
         if self._leaving.is_set():
             return  # drain() looked for a session before this one was there
+        if parts.registrar.offered != self._offer:
+            session.end("sandrun came back with other capabilities")  # while the broker was being asked
         serving.start(self.crash)
         session.over.wait()
         if self.stopped.is_set():
@@ -167,6 +177,7 @@ class Agent:
                 return
 
     def _guard(self) -> None:
+        """Touches no file and no connection: whatever hangs, the lease's end is noticed."""
         fenced: Session | None = None
         while not self.stopped.wait(GUARD_EVERY):
             serving = self._serving
@@ -177,28 +188,18 @@ class Agent:
                 fenced = serving.session
             for attempt in self.parts.slots.held_up():
                 self.parts.settlement.release(attempt, "claimed ahead, and no slot became free")
-            self.parts.outbox.persist()
-            self._show_health(serving.session if serving is not None else None)
 
     def _fence(self, serving: Serving, *, again: bool) -> None:
         """The lease is over: from now on another node may have our jobs, so none may go on running here."""
         runs = self.parts.attempts.open()
+        for attempt in runs:
+            self.parts.stopper.stop(attempt, Stop.LOST, "lease over")
         if not again:
             LOG.error("lease_over", runs_killed=len(runs))
             # After a suspend the heartbeat may still be in the pause that it began before.
             serving.heartbeat.poke()
         # Beats may still reach the broker and only their answers be lost: what a claim brought must not wait for us.
         serving.claimer.give_up()
-        for attempt in runs:
-            self.parts.stopper.stop(attempt, Stop.LOST, "lease over")
-
-    def _show_health(self, session: Session | None) -> None:
-        try:
-            self._live.write(self._problem(session))
-        except OSError as error:
-            if self._live_problem != str(error):
-                LOG.warning("live_file_not_written", error=str(error))
-            self._live_problem = str(error)
 
     @property
     def session(self) -> Session | None:
@@ -207,16 +208,7 @@ class Agent:
 
     def problem(self) -> str:
         """Why the node cannot run jobs now; empty when it can."""
-        return self._problem(self.session)
-
-    def _problem(self, session: Session | None) -> str:
-        if not self.parts.watch.up:
-            return "sandrun does not answer"
-        if session is None or session.over.is_set():
-            return "not registered at the broker"
-        if session.lease.over:
-            return "no good beat for longer than the lease"
-        return ""
+        return self._health.problem()
 
     def _ready(self) -> bool:
         """Whether the node may claim."""

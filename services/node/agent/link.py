@@ -104,7 +104,10 @@ class Link:
             return backoff.next()
         proof = threading.Timer(PROOF_AFTER, self._on_broken)
         proof.daemon = True
-        proof.start()
+        try:
+            proof.start()
+        except RuntimeError:  # no thread to be had: better a beat too early than none
+            self._on_broken()
         if time.monotonic() - self._hello_at < STEADY:
             return backoff.next()
         backoff.reset()

@@ -59,10 +59,13 @@ class LiveOutput:
             if key in self._followed or len(self._followed) >= MOST_FOLLOWED:
                 return
             enough = self._followed[key] = threading.Event()
-        self._crash.spawn(
-            f"follow-{key.job_id[:8]}",
-            lambda: self._run(attempt, {"stdout": stdout_from, "stderr": stderr_from}, enough),
-        )
+        offsets = {"stdout": stdout_from, "stderr": stderr_from}
+        try:
+            self._crash.spawn(f"follow-{key.job_id[:8]}", lambda: self._run(attempt, offsets, enough))
+        except RuntimeError as error:  # the next beat's answer names it again
+            LOG.error("no_thread", error=str(error))
+            with self._lock:
+                self._followed.pop(key, None)
 
     def granted(self, attempt: Attempt) -> None:
         """A claim brought this attempt; whoever reads it may have been told of before the claim's answer was here."""

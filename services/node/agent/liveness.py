@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -32,12 +33,17 @@ class LiveFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._last = ("", -1e9)
+        self._lock = threading.Lock()
+        self._removed = False
 
     def write(self, problem: str) -> None:
         """Say that the agent lives and what is wrong, "" for nothing. Written on a change and every WRITE_EVERY s."""
-        said, when = self._last
-        if said == problem and _now() - when < WRITE_EVERY:
-            return
+        with self._lock:
+            said, when = self._last
+            if not self._removed and not (said == problem and _now() - when < WRITE_EVERY):
+                self._write(problem)
+
+    def _write(self, problem: str) -> None:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         fresh = self._path.with_suffix(".new")
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
@@ -47,8 +53,10 @@ class LiveFile:
         self._last = (problem, _now())
 
     def remove(self) -> None:
-        """The agent is gone on purpose."""
-        self._path.unlink(missing_ok=True)
+        """The agent is gone on purpose; nothing is written any more."""
+        with self._lock:
+            self._removed = True
+            self._path.unlink(missing_ok=True)
 
 
 def problem_of(path: Path) -> str:

@@ -18,6 +18,7 @@ LOG = EventLog("agent.main")
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 TICK = 0.5
+LAST_LINES_SECONDS = 1.0
 EXIT_CRASH = 70  # EX_SOFTWARE
 # While a broker's container is away nobody answers for its name, and the C library waits 2 * 5 s for each look-up:
 # longer than the broker needs to come back, and every thread that asked meanwhile would miss it.
@@ -34,10 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SettingError as error:
         sys.stderr.write(f"agent: {error}\n")
         return EXIT_USAGE
-    configure(settings.log_level, settings.log_format)
-    os.environ.setdefault("RES_OPTIONS", RESOLVER)
     # Signals are taken by waiting for them: a handler could interrupt a thread that holds a lock it needs.
+    # Blocked before the first thread starts, which inherits that.
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    lines = configure(settings.log_level, settings.log_format)
+    os.environ.setdefault("RES_OPTIONS", RESOLVER)
     LOG.info("starting", version=__version__, broker=settings.broker_url, sandrun=settings.sandrun_url)
     folder = StateFolder(settings.state_dir)
     agent = Agent(settings, BootClock(), folder, LiveFile(default_path()))
@@ -47,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metrics_server.serve(settings.metrics_listen, agent.parts.metrics.registry, agent.crash)
     code = _until_stopped(agent)
     LOG.info("stopped", code=code)
+    if not lines.drain(LAST_LINES_SECONDS):
+        os._exit(code)  # nobody reads standard error: Python's own last flush would wait for ever
     return code
 
 

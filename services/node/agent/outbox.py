@@ -9,14 +9,14 @@ import time
 from dataclasses import dataclass, field
 
 from agent.model import Key
-from agent.spool import Entry, Spool
+from agent.spool import MAX_AGE, Entry, Spool
 
 PERSIST_AFTER = 0.25  # seconds
+DISK_RETRY = 5.0  # seconds after which a disk that took nothing is tried again
 BATCH_RESULTS = 32
 BATCH_SIZE = 1 << 20  # characters; a larger result travels alone
 FULL_RESULTS = 256
 FULL_SIZE = 64 << 20  # characters held; beyond either the node claims no more
-MAX_AGE = 3600.0  # seconds; the broker keeps results no longer by default (RESULT_TTL)
 
 
 @dataclass
@@ -26,15 +26,25 @@ class _Item:
     due: float = 0.0
     in_flight: bool = False
     on_disk: bool = False
+    late: bool = False
+    """Its delivery failed once: it belongs on the disk now."""
 
 
 class Outbox:
-    """The undelivered results. Thread-safe; any number of threads may take."""
+    """The undelivered results. Thread-safe; any number of threads may take.
+
+    The disk is touched in `tidy` alone, by a thread of its own: one that hangs holds up neither beats nor the lease.
+    """
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
         self._items: dict[Key, _Item] = {}
         self._changed = threading.Condition()
+        self._disk = threading.Lock()
+        self._gone: set[Key] = set()
+        """Written once and not wanted any more."""
+        self._untidy = threading.Event()
+        self._disk_again = 0.0
 
     def load(self) -> int:
         """Take over what an earlier process left on disk; how many."""
@@ -83,50 +93,67 @@ class Outbox:
     def done(self, key: Key) -> None:
         """Delivered, or not wanted any more."""
         with self._changed:
-            item = self._items.get(key)
-            written = item is not None and item.on_disk
-        if written:
-            self._spool.remove(key)
-        with self._changed:
-            self._items.pop(key, None)
+            item = self._items.pop(key, None)
+            if item is not None and item.on_disk:
+                self._gone.add(key)
+                self._untidy.set()
             self._changed.notify_all()
 
-    def later(self, entry: Entry, delay: float) -> None:
-        """It was not delivered: keep it on disk and let it be taken again in `delay` seconds, unless it is too old."""
+    def later(self, entry: Entry, delay: float) -> bool:
+        """It was not delivered: keep it on disk and let it be taken again in `delay` seconds.
+
+        False when it is too old for that; the caller gives it up.
+        """
         with self._changed:
             item = self._items.get(entry.key)
             if item is None:
-                return
-            item.entry = entry
-            expired = time.monotonic() - item.added > MAX_AGE
-        if expired:
-            self.done(entry.key)
-            return
-        self._persist(item)
-        with self._changed:
+                return True
+            if time.monotonic() - item.added > MAX_AGE:
+                return False
+            if entry is not item.entry:
+                item.entry, item.on_disk = entry, False
+            item.late = True
             item.due = time.monotonic() + delay
             item.in_flight = False
+            self._untidy.set()
             self._changed.notify()
+        return True
 
-    def persist(self, older_than: float = PERSIST_AFTER) -> None:
-        """Write to disk whatever has been waiting or under way for that many seconds."""
-        limit = time.monotonic() - older_than
-        with self._changed:
-            items = [item for item in self._items.values() if not item.on_disk and item.added <= limit]
-        for item in items:
-            self._persist(item)
+    def keep_tidy(self, stop: threading.Event) -> None:
+        """Write and remove files as it becomes necessary, until `stop` is set."""
+        while not stop.is_set():
+            self._untidy.wait(PERSIST_AFTER)
+            self._untidy.clear()
+            self.tidy()
 
-    def _persist(self, item: _Item) -> None:
+    def tidy(self, older_than: float = PERSIST_AFTER) -> None:
+        """Write to disk whatever was not delivered when it should, or waits for that many seconds; remove the rest."""
+        with self._disk:
+            with self._changed:
+                gone, self._gone = self._gone, set()
+            for key in gone:
+                self._spool.remove(key)
+            for item in self._to_write(older_than):
+                with self._changed:
+                    entry, item.on_disk = item.entry, True
+                kept = self._spool.keep(entry)
+                with self._changed:
+                    if self._items.get(entry.key) is not item:
+                        self._gone.add(entry.key)  # delivered meanwhile
+                        self._untidy.set()
+                    elif not kept or item.entry is not entry:
+                        item.on_disk = False
+                if not kept:
+                    self._disk_again = time.monotonic() + DISK_RETRY
+                    break
+
+    def _to_write(self, older_than: float) -> list[_Item]:
+        now = time.monotonic()
+        if not self._spool.usable or now < self._disk_again:
+            return []
         with self._changed:
-            if item.on_disk:
-                return
-            item.on_disk = True  # claimed by this thread; another one must not write the same file
-        kept = self._spool.keep(item.entry)
-        with self._changed:
-            item.on_disk = kept
-            gone = self._items.get(item.entry.key) is not item
-        if kept and gone:
-            self._spool.remove(item.entry.key)
+            items = self._items.values()
+            return [item for item in items if not item.on_disk and (item.late or item.added <= now - older_than)]
 
     @property
     def full(self) -> bool:

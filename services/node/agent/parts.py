@@ -30,10 +30,9 @@ from agent.settlement import Releases, Settlement
 from agent.slots import Slots
 from agent.spool import Spool
 from agent.stopper import Stopper
-from agent.threads import Crash, Pool
+from agent.threads import Crash
 from agent.transfers import Transfers
 
-STOPPERS = 4
 SENDERS = 2  # attempts whose files are sent at a time
 
 
@@ -61,7 +60,7 @@ class Parts:
         )
         self.sandrun = SandrunClient(settings.sandrun_url)
         self.attempts = Attempts()
-        self.outbox = Outbox(Spool(folder.path))
+        self.outbox = Outbox(Spool(folder.path, settings.broker_url))
         self.registrar = Registrar(settings, self.broker, clock, IdentityFile(folder.path))
 
         def over(session: Session, reason: str) -> None:
@@ -72,7 +71,7 @@ class Parts:
 
         self.releases = Releases(self.broker, self.attempts, over)
         self.settlement = Settlement(self.attempts, self.outbox, self.releases, self.metrics)
-        self.stopper = Stopper(self.sandrun, self.settlement, Pool("stop", STOPPERS, crash))
+        self.stopper = Stopper(self.sandrun, self.settlement, crash)
         self.orders = Orders(self.attempts, self.outbox, self.stopper, hooks.wake)
         self.notices = StartNotices(self.broker, lost, over)
         self.watch = SandrunWatch(self.sandrun, retry_cap=cap, on_up=hooks.sandrun_up, on_down=hooks.sandrun_down)
@@ -103,6 +102,7 @@ class Parts:
     def start(self, crash: Crash, stop: threading.Event, deliverers: int) -> None:
         """Start the threads that run until `stop`."""
         crash.spawn("watch", lambda: self.watch.run(stop))
+        crash.spawn("spool", lambda: self.outbox.keep_tidy(stop))
         crash.spawn("notices", lambda: self.notices.run(stop))
         crash.spawn("releases", lambda: self.releases.run(stop))
         for number in range(SENDERS):

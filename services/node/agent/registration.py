@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from agent import __version__
@@ -15,6 +16,9 @@ from agent.logs import EventLog
 from agent.settings import Settings
 
 LOG = EventLog("agent.registration")
+
+Offer = tuple[dict[str, Any], int]
+"""Capabilities and slots."""
 
 # Sessions that the broker ends again and again so soon mean that another process has the same identity.
 SHORT_SESSION, SHORT_SESSIONS = 30.0, 3
@@ -39,16 +43,19 @@ class Registrar:
         self._broker = broker
         self._clock = clock
         self._identity = identity
+        self.offered: Offer = ({}, 0)
+        """What the last try named."""
         self._started = 0.0
         self._short_in_a_row = 0
 
-    def register(self, capabilities: dict[str, Any], slots: int, stop: threading.Event) -> Session | None:
-        """A new session, however long it takes; None when `stop` was set first."""
+    def register(self, offer: Callable[[], Offer], stop: threading.Event) -> Session | None:
+        """A new session, however long it takes; None when `stop` was set first. `offer` is asked before each try."""
         backoff = Backoff(0.2, self._settings.poll_interval)
         refused = Backoff(min(2.0, self._settings.poll_interval), REFUSED_CAP)
         while not stop.is_set():
             try:
-                return self._try(capabilities, slots)
+                self.offered = offer()
+                return self._try(*self.offered)
             except BrokerRefusedError as error:
                 if error.reason == "wrong_secret":
                     LOG.warning("identity_refused", note="registering as a new node")

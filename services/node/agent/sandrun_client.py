@@ -40,7 +40,13 @@ class SandrunClient:
 
     def describe(self) -> Description:
         """Ask what it is and can; from then on calls fit it."""
-        description = read_description(self._get("/", CALL_TIMEOUT).json())
+        answer = self._get("/", CALL_TIMEOUT)
+        if answer.status != 200:
+            raise SandrunGoneError(f"GET /: status {answer.status}")
+        found = _object(answer)
+        if found.get("service") != "sandrun":
+            raise SandrunGoneError("GET / does not say that this is a sandrun; is SANDRUN_URL right?")
+        description = read_description(found)
         self._transport.keep_alive = not description.foreign
         return description
 

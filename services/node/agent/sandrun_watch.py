@@ -4,6 +4,7 @@ While it is down the node claims nothing. A crash is noticed by the first refuse
 """
 
 import threading
+import time
 from collections.abc import Callable
 
 from agent.backoff import Backoff
@@ -16,6 +17,7 @@ LOG = EventLog("agent.sandrun_watch")
 
 HEALTH_EVERY = 2.0
 RETRY_CAP = 1.0  # it is next door: asking costs nothing, and a node that starts should not lose seconds here
+LOOK_EVERY = 10.0  # between two looks at `GET /` of one that is up
 SILENT_CHECKS = 2  # one slow answer on a loaded machine is no hang
 
 
@@ -38,6 +40,7 @@ class SandrunWatch:
         self._poke = threading.Event()
         self._reported_down = False
         self._seen = False
+        self._look_at = 0.0
         self.description = Description()
 
     @property
@@ -66,6 +69,8 @@ class SandrunWatch:
                 self._sandrun.health()
                 if not self.up or not self.description.ready:
                     self._came_up()
+                else:
+                    self._look_again()
                 silent = 0
                 backoff.reset()
                 pause = HEALTH_EVERY
@@ -77,8 +82,19 @@ class SandrunWatch:
                     self._is_down(str(error))
             self._poke.wait(pause)
 
+    def _look_again(self) -> None:
+        """One that was replaced between two checks is noticed by what it says of itself."""
+        if time.monotonic() < self._look_at or self.description.foreign:
+            return
+        self._look_at = time.monotonic() + LOOK_EVERY
+        try:
+            self._came_up()
+        except SandrunGoneError as error:
+            LOG.warning("not_described", error=str(error))
+
     def _came_up(self) -> None:
         found = self._sandrun.describe()
+        self._look_at = time.monotonic() + LOOK_EVERY
         if found == self.description and self.up:
             return
         self.description = found

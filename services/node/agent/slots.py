@@ -11,7 +11,10 @@ from collections import deque
 from collections.abc import Callable
 
 from agent.attempts import Attempt
+from agent.logs import EventLog
 from agent.threads import Crash
+
+LOG = EventLog("agent.slots")
 
 # Claim ahead while runs take less than this on average: the wait behind one is then shorter than a person notices.
 AHEAD_BELOW = 0.25
@@ -75,9 +78,19 @@ class Slots:
         with self._changed:
             self._waiting.append((attempt, time.monotonic()))
             if self._threads < min(self._total, self._running + len(self._waiting)):
-                self._threads += 1
-                self._crash.spawn(f"run-{self._threads}", self._work)
+                self._start_thread()
             self._changed.notify()
+
+    def _start_thread(self) -> None:
+        try:
+            self._crash.spawn(f"run-{self._threads + 1}", self._work)
+        except RuntimeError as error:
+            # The attempt waits for another run's thread, or goes back when it has waited too long.
+            LOG.error(
+                "no_thread", error=str(error), running=self._running, note="is the container's pids limit reached?"
+            )
+        else:
+            self._threads += 1
 
     def withdraw(self, attempt: Attempt) -> bool:
         """Take it out of the line; False when it is not (any more) waiting for a slot."""

@@ -2,6 +2,10 @@
 
 import hashlib
 import json
+import os
+import re
+import stat
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +18,9 @@ LOG = EventLog("agent.spool")
 
 # The claimer stops long before (outbox.FULL_*); this only bounds the disk should something else fill the folder.
 MAX_FILES = 1024
+MAX_FILE_BYTES = 64 << 20  # more than a broker takes; what is larger is none of ours
+MAX_AGE = 3600.0  # seconds; the broker keeps results no longer by default (RESULT_TTL)
+_OURS = re.compile(r"[0-9a-f]{32}\.-?[0-9]+\.json(\.new)?")
 
 
 @dataclass(frozen=True)
@@ -31,13 +38,19 @@ class Entry:
     @property
     def size(self) -> int:
         """About how many characters it has to carry."""
-        return 500 + len(self.completion.get("output") or "") + len(self.completion.get("error") or "")
+        carried = (self.completion.get(name) or "" for name in ("output", "error", "output_base64", "error_base64"))
+        lists = (self.completion.get(name) or () for name in ("artifacts", "artifacts_dropped"))
+        return 500 + sum(map(len, carried)) + 200 * sum(map(len, lists))
 
 
 class Spool:
-    """A folder of results; without a folder nothing is kept. Calls for one key must not overlap."""
+    """A folder of results; without a folder nothing is kept. Calls for one key must not overlap.
 
-    def __init__(self, folder: Path | None) -> None:
+    Each file names the broker that it is for: another one is shown neither a session nor a result.
+    """
+
+    def __init__(self, folder: Path | None, broker_url: str = "") -> None:
+        self._broker_url = broker_url
         self._folder = folder / "spool" if folder else None
         if self._folder is not None:
             try:
@@ -45,6 +58,11 @@ class Spool:
             except OSError as error:
                 LOG.warning("spool_unusable", error=error.strerror, note="results are kept in memory only")
                 self._folder = None
+
+    @property
+    def usable(self) -> bool:
+        """Whether there is a folder."""
+        return self._folder is not None
 
     def keep(self, entry: Entry) -> bool:
         """Write it durably; False when there is no room or no folder (it then lives in memory only)."""
@@ -54,7 +72,8 @@ class Spool:
             if sum(1 for _ in self._folder.iterdir()) >= MAX_FILES:
                 LOG.error("spool_full", files=MAX_FILES)
                 return False
-            data = json.dumps({"who": entry.who, "completion": entry.completion}).encode()
+            value = {"broker": self._broker_url, "who": entry.who, "completion": entry.completion}
+            data = json.dumps(value).encode()
             write_durably(self._path(self._folder, entry.key), data)
         except OSError as error:
             LOG.error("spool_not_written", job=entry.key.job_id, error=error.strerror)
@@ -70,24 +89,84 @@ class Spool:
                 LOG.error("spool_not_removed", job=key.job_id, error=error.strerror)
 
     def load(self) -> list[Entry]:
-        """What an earlier process left, oldest first; files that cannot be read are removed."""
-        if self._folder is None:
-            return []
+        """What an earlier process left for this broker, oldest first.
+
+        Files of ours that cannot be read, or that are for another broker and old, are removed; anything else is left.
+        """
         entries = []
-        for path in sorted(self._folder.iterdir(), key=lambda p: p.stat().st_mtime)[:MAX_FILES]:
+        for path in self._found():
+            if not _OURS.fullmatch(path.name):
+                LOG.warning("spool_stranger", file=path.name[:100], note="not one of ours; left where it is")
+                continue
             try:
-                if path.suffix != ".json":
-                    raise ValueError("an earlier process died while it wrote this")
-                value = json.loads(path.read_bytes())
-                entry = Entry(dict(value["who"]), dict(value["completion"]))
-                str(entry.key.job_id + str(entry.key.fence + 0))
+                entry, broker_url = _read(path)
+            except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+                LOG.error("spool_unreadable", file=path.name, error=f"{type(error).__name__}: {error}"[:200])
+                self._discard(path)
+                continue
+            if broker_url in ("", self._broker_url):
                 entries.append(entry)
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                LOG.warning("spool_unreadable", file=path.name, error=type(error).__name__)
-                path.unlink(missing_ok=True)
+            elif time.time() - path.lstat().st_mtime > MAX_AGE:
+                LOG.warning("result_dropped", job=entry.key.job_id, reason="for another broker, and too old")
+                self._discard(path)
         return entries
+
+    def _found(self) -> list[Path]:
+        """The regular files of the folder, oldest first, at most MAX_FILES."""
+        found: list[tuple[float, Path]] = []
+        try:
+            for path in self._folder.iterdir() if self._folder is not None else ():
+                about = path.lstat()
+                if stat.S_ISREG(about.st_mode):
+                    found.append((about.st_mtime, path))
+                else:
+                    LOG.warning("spool_stranger", file=path.name[:100], note="not a file; left where it is")
+        except OSError as error:
+            LOG.error("spool_unusable", error=error.strerror)
+        return [path for _, path in sorted(found)[:MAX_FILES]]
+
+    @staticmethod
+    def _discard(path: Path) -> None:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            LOG.error("spool_not_removed", file=path.name, error=error.strerror)
 
     @staticmethod
     def _path(folder: Path, key: Key) -> Path:
         # The id is the broker's text: hashed, it cannot name another folder or be too long.
-        return folder / f"{hashlib.sha256(key.job_id.encode()).hexdigest()[:32]}.{key.fence}.json"
+        return (
+            folder / f"{hashlib.sha256(key.job_id.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}.{key.fence}.json"
+        )
+
+
+def _read(path: Path) -> tuple[Entry, str]:
+    """An entry and the broker that it is for. An error of any common kind when it is not whole."""
+    if path.suffix != ".json":
+        raise ValueError("an earlier process died while it wrote this")
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
+        data = file.read(MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
+        raise ValueError("too large")
+    value = json.loads(data)
+    entry = Entry(dict(value["who"]), dict(value["completion"]))
+    _check(entry)
+    return entry, str(value.get("broker") or "")
+
+
+def _check(entry: Entry) -> None:
+    """ValueError unless all is there that a delivery looks at: a bad file must not end the agent at each start."""
+    completion = entry.completion
+    lists = [completion.get(name, []) for name in ("artifacts", "artifacts_dropped")]
+    good = (
+        isinstance(entry.who.get("node_id"), str)
+        and isinstance(entry.who.get("session"), str | None)
+        and isinstance(completion["job_id"], str)
+        and type(completion["fence"]) is int
+        and isinstance(completion["failure"], str | None)
+        and all(isinstance(completion.get(name), str | None) for name in ("output", "error", "message"))
+        and all(isinstance(files, list) and all(isinstance(file, dict) for file in files) for files in lists)
+        and all(isinstance(file.get(name), str) for file in lists[0] for name in ("path", "sha256"))
+    )
+    if not good:
+        raise ValueError("fields of another kind than a result has")

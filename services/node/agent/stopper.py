@@ -6,21 +6,24 @@ from agent.logs import EventLog
 from agent.model import cancelled
 from agent.sandrun_client import SandrunClient
 from agent.settlement import Settlement
-from agent.threads import Pool
+from agent.threads import Crash, Pool
 
 LOG = EventLog("agent.stopper")
 
 # How long sandrun may take to report a cancelled job's end, which comes with its output so far.
 CANCEL_GRACE = 3.0
+STOPPERS = 4
 
 
 class Stopper:
     """Kills in sandrun and settles, without keeping its caller waiting."""
 
-    def __init__(self, sandrun: SandrunClient, settlement: Settlement, pool: Pool) -> None:
+    def __init__(self, sandrun: SandrunClient, settlement: Settlement, crash: Crash) -> None:
         self._sandrun = sandrun
         self._settlement = settlement
-        self._pool = pool
+        # Cancels wait for the last output. Behind them no kill of a run may wait that another node may have by now.
+        self._ends = Pool("stop", STOPPERS, crash)
+        self._kills = Pool("kill", STOPPERS, crash)
         self.can_cancel = False
         """Whether this sandrun has the extension `cancel`; set when it has described itself."""
 
@@ -29,8 +32,12 @@ class Stopper:
         if why is Stop.LOST:
             # At once, before the kill: from now on nothing of this attempt may be reported.
             self._settlement.drop(attempt, reason)
-        if attempt.request_stop(why):
-            self._pool.run(lambda: self._end(attempt, reason))
+        if not attempt.request_stop(why):
+            return
+        if why is Stop.LOST:
+            self._kills.run(lambda: self._kill_lost(attempt))
+        else:
+            self._ends.run(lambda: self._end(attempt, reason))
 
     def kill(self, attempt: Attempt) -> bool:
         """Have sandrun end the run. False when it cannot or does not answer."""
@@ -42,6 +49,9 @@ class Stopper:
             LOG.warning("kill_failed", job=attempt.key.job_id, error=str(error))
             return False
         return True
+
+    def _kill_lost(self, attempt: Attempt) -> None:
+        self.kill(attempt)
 
     def _end(self, attempt: Attempt, reason: str) -> None:
         killed = self.kill(attempt)

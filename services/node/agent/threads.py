@@ -28,36 +28,25 @@ class Crash:
         return guarded
 
     def spawn(self, name: str, work: Callable[[], None]) -> threading.Thread:
-        """Run `work` in a daemon thread."""
+        """Run `work` in a daemon thread. RuntimeError when the system has none to give (the container's pids limit)."""
         thread = threading.Thread(target=self.guard(work), name=name, daemon=True)
         thread.start()
         return thread
 
 
 class Pool:
-    """Runs tasks on up to `size` threads, started when first needed. The queue's length is bounded by its callers."""
+    """Runs tasks on `size` threads. They are started at once: when a task comes, a full container may refuse a thread.
+    The queue's length is bounded by its callers."""
 
     def __init__(self, name: str, size: int, crash: Crash) -> None:
-        self._name = name
-        self._size = size
-        self._crash = crash
         self._tasks: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        self._lock = threading.Lock()
-        self._waiting = 0
-        self._started = 0
+        for number in range(1, size + 1):
+            crash.spawn(f"{name}-{number}", self._work)
 
     def run(self, task: Callable[[], None]) -> None:
         """Have the task done by the next free thread."""
-        with self._lock:
-            self._waiting += 1
-            if self._waiting > self._started and self._started < self._size:
-                self._started += 1
-                self._crash.spawn(f"{self._name}-{self._started}", self._work)
         self._tasks.put(task)
 
     def _work(self) -> None:
         while True:
-            task = self._tasks.get()
-            task()
-            with self._lock:
-                self._waiting -= 1
+            self._tasks.get()()

@@ -7,17 +7,18 @@ from typing import Any
 import pytest
 
 from agent.artifacts import Artifacts
-from agent.attempts import Attempts
+from agent.attempts import Attempt, Attempts
 from agent.backoff import Backoff
-from agent.broker_client import BrokerClient
+from agent.broker_client import BrokerClient, SessionTerms
 from agent.clock import BootClock
 from agent.delivery import CUT, Delivery
+from agent.lease import Session
 from agent.metrics import Metrics
-from agent.model import Completion, Key
+from agent.model import Completion, Job, Key
 from agent.outbox import Outbox
 from agent.sandrun_client import SandrunClient
 from agent.settlement import Releases, Settlement
-from agent.spool import Entry, Spool
+from agent.spool import MAX_AGE, Entry, Spool
 from agent.transfers import Transfers
 from unit.agent.http_fake import FakeServer
 
@@ -51,10 +52,11 @@ class Bench:
         self.server = server
         self.outbox = Outbox(Spool(folder))
         self.over: list[str] = []
+        self.attempts = Attempts()
         self.delivery = Delivery(
             broker := BrokerClient(server.url, BootClock()),
             self.outbox,
-            attempts := Attempts(),
+            attempts := self.attempts,
             Artifacts(
                 Transfers(server.url, server.url),
                 SandrunClient(server.url),
@@ -146,6 +148,27 @@ def test_too_large_result_is_cut_and_keeps_its_verdict(bench: Bench) -> None:
     bench.deliver()
     _, said = bench.server.bodies[0]
     assert (said["failure"], said["exit_code"], len(said["output"]), len(said["error"])) == ("exit", 1, CUT, CUT)
+
+
+def test_too_large_bytes_are_left_out(bench: Bench) -> None:
+    bench.server.refuse["/complete"] = [(413, {"error": "too large"})]
+    bench.outbox.add(Entry(WHO, {**Completion(Key("a", 1), None, 0, "text").wire(), "output_base64": "AAAA"}))
+    bench.deliver()
+    bench.deliver()
+    _, said = bench.server.bodies[0]
+    assert (said["failure"], said["output"], "output_base64" in said) == (None, "text", False)
+
+
+def test_result_nobody_takes_is_given_up_at_last(bench: Bench) -> None:
+    """Held for ever it would be renewed for ever: the job must become somebody else's."""
+    attempt = Attempt(Job(Key("a", 1), "", "sh"), Session(SessionTerms("n", "s", None, 60, 20, 0.0), BootClock()))
+    bench.attempts.open_session(attempt.session)
+    (attempt,) = bench.attempts.grant(attempt.session, 1, [attempt.job])
+    bench.server.refuse["/complete"] = [(503, {"error": "not now"})]
+    bench.add("a")
+    bench.outbox._items[Key("a", 1)].added -= MAX_AGE + 1
+    bench.deliver()
+    assert (len(bench.outbox), bench.attempts.held()[1]) == (0, [])
 
 
 def test_result_refused_in_every_form_is_given_up(bench: Bench) -> None:

@@ -90,6 +90,7 @@ def test_lost_outweighs_other_wishes() -> None:
     attempts.open_session(now)
     attempt = attempts.grant(now, 1, jobs("a"))[0]
     assert attempt.request_stop(Stop.CANCEL)
+    assert attempt.request_stop(Stop.LOST), "its kill must not wait behind the cancellation's"
     assert not attempt.request_stop(Stop.LOST)
     assert not attempt.request_stop(Stop.RELEASE)
     assert attempt.stop is Stop.LOST

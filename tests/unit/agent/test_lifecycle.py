@@ -123,7 +123,7 @@ def test_killed_agents_result_is_delivered_by_its_successor(
     broker.stop()
     wait_until(lambda: list((state / "spool").iterdir()), "the result is on disk")
     kill(first)
-    first.parts.outbox.persist(0)
+    first.parts.outbox.tidy(0)
     first.folder.close()
     broker.start()
     start_agent(state_dir=state)
