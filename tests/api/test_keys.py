@@ -315,6 +315,11 @@ async def test_wrong_keys_are_slowed_and_right_ones_are_not(api: Keyed) -> None:
     assert (await api.call("POST", "/session", {"key": "x"})).status_code == 429
 
 
+async def test_a_login_is_small(api: Keyed) -> None:
+    answer = await api.call("POST", "/session", {"key": "x" * 5000})
+    assert (answer.status_code, "4096" in answer.json()["error"]) == (413, True)
+
+
 async def test_keys_from_files(started: Started, tmp_path: Path) -> None:
     admin, token = tmp_path / "admin_key", tmp_path / "join_token"
     admin.write_text("a" * 64 + "\n")

@@ -32,6 +32,7 @@ from broker.api import (
 )
 from broker.api.access import RULES, WEBSOCKET, Rule, rule_for
 from broker.api.admin_socket import AdminSocket
+from broker.api.crowd import Crowd
 from broker.api.errors import HttpError, error_response
 from broker.api.gate import LONG_LIVED, AddressRate, Gate
 from broker.api.lean import LeanRoute
@@ -92,6 +93,7 @@ class FrontDoor:
         self._broker = broker
         self._gate = Gate(broker) if broker.settings.auth == "required" else None
         self._addresses = AddressRate(broker.settings) if broker.settings.limit_calls_per_minute else None
+        self._crowd = Crowd(broker.settings)
         self._socket = AdminSocket(broker)
         settings = broker.settings
         self._origins = Origins(settings.allowed_hosts, any_name=settings.auth == "required" or settings.allow_open)
@@ -125,7 +127,7 @@ class FrontDoor:
             return
         path: str = scope["path"]
         if scope["type"] == "websocket":
-            await self._serve_websocket(path, scope, receive, send)
+            await self._in_the_crowd(partial(self._serve_websocket, path), False, scope, receive, send)
             return
         answers = self._broker.meter.answers
         call = ""
@@ -136,9 +138,23 @@ class FrontDoor:
             return send(message)
 
         endpoint = self._find(scope, scope["method"], path)
+        public = self._gate is not None  # what is not there needs no key to be told so
         if endpoint is not None:
             call = self._names[endpoint]
-        await self._serve(endpoint, path, scope, receive, counted)
+            public = public and self._rules[endpoint][0] is Rule.PUBLIC
+        await self._in_the_crowd(partial(self._serve, endpoint, path), public, scope, receive, counted)
+
+    async def _in_the_crowd(self, serve: ASGIApp, public: bool, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a call if its address has not too many under way. `public`: it needs no key, though others do."""
+        try:
+            place = self._crowd.enter(scope, public=public)
+        except BrokerError as error:
+            await error_response(error)(scope, receive, send)
+            return
+        try:
+            await serve(scope, receive, send)
+        finally:
+            self._crowd.leave(place)
 
     async def _serve(self, endpoint: ASGIApp | None, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through to its endpoint, if nothing speaks against that."""

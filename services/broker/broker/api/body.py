@@ -23,6 +23,8 @@ NODE_PATHS = frozenset(
 """Calls of nodes may be larger, because they carry outputs, and their text is mended rather than refused."""
 
 
+LOGIN_BYTES, LOGIN_SECONDS = 4096, 5.0
+"""The one body that is read from whoever has shown no key."""
 MAX_LEVELS = 200
 """Lists and objects within each other: what pydantic reads; Python's own reader goes deeper than pydantic writes."""
 
@@ -64,7 +66,10 @@ async def read_json(request: Request, model: type[Model]) -> Model:
     if kind != "application/json":
         # Insisting on it also keeps web pages of strangers from calling a broker on the reader's own machine.
         raise HttpError(415, "Send JSON, with the header Content-Type: application/json.")
-    body = await read_body(request, limit, settings.body_timeout)
+    seconds = settings.body_timeout
+    if request.scope["path"] == "/session":
+        limit, seconds = LOGIN_BYTES, min(LOGIN_SECONDS, seconds)
+    body = await read_body(request, limit, seconds)
     most = MAX_VALUES_OF_A_JOB if request.scope["path"] == "/submit" else MAX_VALUES
     if holds_more_values(body, most):
         raise HttpError(422, f"The body holds more than {most} values: send less at a time.")

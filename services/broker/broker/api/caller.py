@@ -4,9 +4,9 @@ from ipaddress import ip_address
 
 from starlette.types import Scope
 
-from broker.shell.limits import Networks
+from broker.shell.limits import Networks, address_key
 
-__all__ = ["client_address"]
+__all__ = ["bucket", "client_address", "is_trusted"]
 
 LONGEST_HEADER = 2048
 UNKNOWN = "unknown"
@@ -17,14 +17,19 @@ def client_address(scope: Scope, trusted: Networks) -> str:
     that is none: what stands further left was written by the client itself, who may write anything."""
     peer = scope.get("client")
     address = peer[0] if peer else ""
-    if address and not _is_trusted(address, trusted):
+    if address and not is_trusted(address, trusted):
         return str(address)
     for part in reversed(_forwarded(scope)):
         if not _is_address(part):
             break
-        if not _is_trusted(part, trusted):
+        if not is_trusted(part, trusted):
             return part
     return address or UNKNOWN
+
+
+def bucket(scope: Scope, trusted: Networks) -> str:
+    """What counts as one address where calls are counted: an IPv6 customer has a whole /64."""
+    return address_key(client_address(scope, trusted))
 
 
 def _forwarded(scope: Scope) -> list[str]:
@@ -33,7 +38,8 @@ def _forwarded(scope: Scope) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _is_trusted(address: str, trusted: Networks) -> bool:
+def is_trusted(address: str, trusted: Networks) -> bool:
+    """Whether it is a proxy's, whose word counts."""
     return bool(trusted) and _is_address(address) and any(ip_address(address) in network for network in trusted)
 
 

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from starlette.types import Scope
 
-from broker.api.caller import client_address
+from broker.api.caller import bucket
 from broker.domain.principal import Principal, Role
 from broker.errors import (
     CrossSiteError,
@@ -91,7 +91,7 @@ def slowed(error: Exception, scope: Scope, broker: Broker) -> Exception:
     if not isinstance(error, UnauthorizedError) or isinstance(error, MissingKeyError):
         return error
     most = broker.settings.limit_failed_logins_per_minute
-    address = client_address(scope, parse_networks(broker.settings.trusted_proxies))
+    address = bucket(scope, parse_networks(broker.settings.trusted_proxies))
     if broker.failed_logins.hit("failed_logins", address, most):
         return error
     left = broker.failed_logins.seconds_left("failed_logins", address, most)

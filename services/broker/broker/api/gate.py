@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from broker.api.access import SCOPE_KEY, WEBSOCKET, Rule
-from broker.api.caller import client_address
+from broker.api.caller import bucket
 from broker.api.credentials import Caller, identify, node_of, node_principal, slowed
 from broker.api.errors import HttpError, error_response
 from broker.domain.principal import NOBODY, Role
@@ -145,7 +145,7 @@ class AddressRate:
 
     def refuse(self, scope: Scope) -> Response | None:
         """429 when an address calls too often."""
-        address = client_address(scope, self._trusted)
+        address = bucket(scope, self._trusted)
         if self._rates.hit("calls", address, self._most):
             return None
         left = self._rates.seconds_left("calls", address, self._most)

@@ -14,6 +14,7 @@ __all__ = [
     "MAX_TARGET_BYTES",
     "Doors",
     "Networks",
+    "address_key",
     "parse_networks",
 ]
 
@@ -42,21 +43,27 @@ class Doors:
     """Counts connections, in all and by address, and says when there are too many.
 
     An IPv6 address counts as its /64, which is what one customer gets. Trusted proxies, and the proxy's own socket,
-    speak for many and count only in all.
+    speak for many and count only in all; they leave a fifth of all places to others, so that whatever comes through
+    them the nodes still get in.
     """
 
     most: int
     most_each: int
     trusted: Networks = ()
     total: int = 0
+    _proxied: int = 0
     _by_address: Counter[str] = field(default_factory=Counter)
 
     def enter(self, address: str | None) -> str | None:
         """Let a connection in; None when there are too many. Give what was returned to `leave`."""
         if self.total >= self.most:
             return None
-        key = "" if address is None or self.is_trusted(address) else _key(address)
-        if key:
+        key = "" if address is None or self.is_trusted(address) else address_key(address)
+        if not key:
+            if self._proxied >= max(1, self.most * 4 // 5):
+                return None
+            self._proxied += 1
+        else:
             if self._by_address[key] >= self.most_each:
                 return None
             self._by_address[key] += 1
@@ -66,7 +73,9 @@ class Doors:
     def leave(self, key: str) -> None:
         """A connection that was let in is gone."""
         self.total -= 1
-        if key:
+        if not key:
+            self._proxied -= 1
+        else:
             self._by_address[key] -= 1
             if not self._by_address[key]:
                 del self._by_address[key]
@@ -76,7 +85,8 @@ class Doors:
         return bool(self.trusted) and any(ip_address(address.partition("%")[0]) in network for network in self.trusted)
 
 
-def _key(address: str) -> str:
+def address_key(address: str) -> str:
+    """What counts as one address: itself, or the /64 of an IPv6 one."""
     if ":" not in address:
         return address
     parsed = ip_address(address.partition("%")[0])
