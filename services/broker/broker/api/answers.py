@@ -136,6 +136,22 @@ class QueueAnswer(Answer):
     rejected_at: str | None = Field(description="When it is given up unless a node comes that could run it.")
 
 
+class VerifyAnswer(Answer):
+    """How far the verification of a job is."""
+
+    replicas: int = Field(description="How many nodes may give a result.")
+    quorum: int = Field(description="How many results have to be equal.")
+    results: int = Field(description="How many nodes have given one.")
+    equal: int = Field(description="The most that are the same.")
+
+
+class VerifiedAnswer(Answer):
+    """Who came to a verified job's result."""
+
+    nodes: list[str]
+    result_sha256: str = Field(description="As in the attempts: equal for equal results.")
+
+
 class JobAnswer(Answer):
     """A job's place in its life. Times are ISO 8601 in UTC."""
 
@@ -165,6 +181,7 @@ class JobAnswer(Answer):
         description="In one sentence why a pending job waits, why a failed one failed; null for most others."
     )
     queue: QueueAnswer | None = Field(description="The numbers behind a pending job's explanation; null for others.")
+    verify: VerifyAnswer | None = None
 
 
 class AttemptAnswer(Answer):
@@ -182,6 +199,7 @@ class AttemptAnswer(Answer):
     exit_code: int | None
     usage: Usage
     output_sha256: str | None
+    result_sha256: str | None = Field(None, description="Of a result of a verified job.")
     message: str | None
 
 
@@ -253,6 +271,8 @@ class ResultAnswer(Answer):
     artifacts_dropped: list[DroppedArtifactAnswer]
     execution: dict[str, str] | None = None
     message: str | None
+    verify: VerifyAnswer | None = None
+    verified: VerifiedAnswer | None = Field(None, description="Null unless enough nodes came to this result.")
 
 
 class LogsAnswer(Answer):

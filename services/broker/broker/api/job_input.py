@@ -41,6 +41,7 @@ def _input_json(found: JobInput) -> dict[str, Any]:
         "cache": found.cache,
         "labels": job.labels,
         "submitter": job.submitter,
+        "verify": {"replicas": job.replicas, "quorum": job.quorum} if job.quorum else None,
         **_wishes(JobClass.from_key(job.class_key)),
     }
     content.update({name: value for name, value in optional.items() if value})

@@ -57,6 +57,7 @@ def job_json(job: Job, told: Told = NOTHING) -> dict[str, Any]:
         "waiting_for": told.waiting_for,
         "explanation": told.explanation,
         "queue": queue_json(told.waiting) if told.waiting else None,
+        "verify": _verify_json(job),
     }
 
 
@@ -73,6 +74,18 @@ def queue_json(waiting: Waiting) -> dict[str, Any]:
         "slots_free": waiting.slots_free,
         "run_at": iso(waiting.run_at),
         "rejected_at": iso(waiting.rejected_at),
+    }
+
+
+def _verify_json(job: Job) -> dict[str, int | None] | None:
+    """How far the verification of a job is."""
+    if job.quorum is None:
+        return None
+    return {
+        "replicas": job.replicas,
+        "quorum": job.quorum,
+        "results": job.results or 0,
+        "equal": job.equal or 0,
     }
 
 
@@ -102,6 +115,8 @@ def result_json(result: Result, artifacts: Sequence[dict[str, Any]] = ()) -> dic
         "artifacts": artifacts,
         "artifacts_dropped": [],
         "message": None,
+        "verify": _verify_json(job),
+        "verified": None,
     }
     if result.details:
         content.update(json.loads(result.details))
@@ -130,6 +145,7 @@ def attempt_json(attempt: Attempt) -> dict[str, Any]:
             "memory_peak_bytes": attempt.memory_peak_bytes,
         },
         "output_sha256": attempt.output_digest,
+        "result_sha256": attempt.result_digest,
         "message": attempt.message,
     }
 

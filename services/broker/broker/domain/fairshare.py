@@ -56,15 +56,18 @@ class FairShare:
         known = self._classes.get(class_key)
         return known.clock if known else self._latest
 
-    def stamp(self, class_key: str, flow: Flow) -> float:
-        """The rank of a new job, which counts as pending from now; lower ranks are claimed first."""
+    def stamp(self, class_key: str, flow: Flow, places: int = 1) -> float:
+        """The rank of a new job, which counts as pending from now; lower ranks are claimed first.
+
+        `places`: how often it is going to run. Its flow's next job lies so many places behind it.
+        """
         if len(self._classes) >= MAX_CLASSES:
             self._classes.clear()
         of_class = self._classes.setdefault(class_key, _Class(self._latest))
         tag = max(of_class.clock + self._pending.get(flow, 0), of_class.after.get(flow, 0.0))
         if len(of_class.after) >= MAX_FLOWS:
             of_class.after.clear()
-        of_class.after[flow] = tag + 1.0
+        of_class.after[flow] = tag + places
         self.count(flow, 1)
         return tag - flow[1] * HEAD_START
 
@@ -118,6 +121,6 @@ class FairShare:
         first, last = first_rank + head_start, last_rank + head_start
         of_class = self._classes.setdefault(class_key, _Class(first))
         of_class.clock = min(of_class.clock, first)
-        of_class.after[flow] = last + 1.0
+        of_class.after[flow] = max(last + 1.0, of_class.after.get(flow, 0.0))
         self.count(flow, count)
         self._latest = max(self._latest, of_class.clock)

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
+from broker.domain.barring import base_of
+
 __all__ = ["MEMORY_STEP_MB", "JobClass", "NodeProfile", "Wish", "can_run", "distance", "lacking", "waiting_for"]
 
 MEMORY_STEP_MB = 64
@@ -78,8 +80,8 @@ class JobClass:
     @staticmethod
     @lru_cache(maxsize=4096)
     def from_key(key: str) -> "JobClass":
-        """The class that `key` came from."""
-        parts = json.loads(key)
+        """The class that `key` came from; nodes that it bars are not looked at."""
+        parts = json.loads(base_of(key))
         parts += [0, 0, 0, (), None, None, None][len(parts) - 1 :]
         interpreter, memory, gpu, cores, labels, region, prefer_region, near = parts
         return JobClass(

@@ -7,7 +7,17 @@ from typing import Any
 from broker.domain.placement import Wish
 from broker.domain.words import AttemptOutcome, Failure, NodeEventKind
 
-__all__ = ["about", "attempts_so_far", "count", "missing", "times", "what_happened", "why_failed"]
+__all__ = [
+    "about",
+    "attempts_so_far",
+    "count",
+    "missing",
+    "results_so_far",
+    "times",
+    "unverified",
+    "what_happened",
+    "why_failed",
+]
 
 LONGEST_WORD = 80
 """Of what a client chose: a label, an interpreter, a region."""
@@ -102,6 +112,22 @@ def what_happened(kind: NodeEventKind, reason: str | None, session: int | None, 
             return "It was drained: it takes no more jobs."
         case NodeEventKind.RESUMED:
             return "It was resumed: it takes jobs again."
+
+
+def results_so_far(results: int, equal: int, quorum: int) -> str:
+    """ "1 result has come, it takes 2 equal ones": how far a verification is."""
+    came = "1 result has come" if results == 1 else f"{results} results have come, at most {equal} of them equal"
+    return f"{came}, it takes {quorum} equal ones"
+
+
+def unverified(replicas: int, quorum: int, results: int, equal: int) -> str:
+    """Why a verification failed: too many results that differ, or too few nodes."""
+    came = "1 result came" if results == 1 else f"{results} results came, at most {equal} of them equal"
+    if equal + replicas - results < quorum:
+        return f"Verification failed: {quorum} equal results of {replicas} nodes were asked for; {came}."
+    return (
+        f"Verification failed: it takes {quorum} equal results; {came}, and no further node was there to run the job."
+    )
 
 
 def why_failed(

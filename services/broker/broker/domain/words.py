@@ -49,6 +49,8 @@ class Failure(StrEnum):
     """No node could ever run it."""
     EXPIRED = "expired"
     """Its deadline passed while it was pending."""
+    VERIFICATION = "verification"
+    """Too few of its nodes came to the same result."""
 
 
 VERDICTS = frozenset(
@@ -108,6 +110,8 @@ class WaitReason(StrEnum):
     """No live node offers what it asks for."""
     DRAINING = "draining"
     """The live nodes that could run it take no jobs."""
+    ANOTHER_NODE = "another_node"
+    """It is verified, and every live node that could run it has given its result."""
     STORE = "store"
     """The broker's database refuses changes: nothing is handed out."""
 

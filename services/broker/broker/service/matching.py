@@ -9,6 +9,7 @@ import heapq
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from broker.domain.barring import barred_from
 from broker.domain.placement import JobClass
 from broker.errors import OverloadedError
 from broker.service.sessions import NodeSession, ProfileGroup
@@ -61,6 +62,8 @@ class ClaimQueue:
         self._limit = limit
         self._pending: dict[str, float] = {}
         self._version = 0
+        self._barred: dict[str, set[str]] = {}
+        """Node id -> pending classes that this node is not to have."""
         self._lines: dict[int, _Line] = {}
         self._by_node: dict[str, list[Waiter]] = {}
         self._count = 0
@@ -76,7 +79,9 @@ class ClaimQueue:
 
     def runnable(self, session: NodeSession) -> tuple[str, ...]:
         """Classes with pending jobs that the node can run."""
-        return session.group.runnable(self._pending, self._version)
+        keys = session.group.runnable(self._pending, self._version)
+        barred = self._barred.get(session.node_id)
+        return tuple(key for key in keys if key not in barred) if barred else keys
 
     def bounds(self, class_keys: Iterable[str]) -> tuple[float, ...]:
         """For each class a rank below which it has nothing claimable."""
@@ -89,6 +94,8 @@ class ClaimQueue:
         known = self._pending.get(class_key)
         if known is None:
             self._version += 1
+            for node_id in barred_from(class_key):
+                self._barred.setdefault(node_id, set()).add(class_key)
         self._pending[class_key] = best_rank if known is None else min(known, best_rank)
         self._wake(class_key, count)
 
@@ -110,6 +117,14 @@ class ClaimQueue:
         for key in class_keys:
             if self._pending.pop(key, None) is not None:
                 self._version += 1
+                self._unbar(key)
+
+    def _unbar(self, class_key: str) -> None:
+        for node_id in barred_from(class_key):
+            classes = self._barred[node_id]
+            classes.discard(class_key)
+            if not classes:
+                del self._barred[node_id]
 
     def look_again(self, node_id: str) -> None:
         """Something about the node changed (capacity, draining, its session): its claims shall look."""
@@ -173,11 +188,12 @@ class ClaimQueue:
     def _best_for(self, class_key: str) -> Waiter | None:
         """The waiting claim to wake. Lines are looked at in the order in which they began to wait."""
         prefers = JobClass.from_key(class_key).has_preference
+        barred = barred_from(class_key)
         candidates: list[tuple[float, Waiter]] = []
         for line in self._lines.values():
             if not line.group.can_run(class_key):
                 continue
-            waiter = self._first_able(line)
+            waiter = self._first_able(line, barred)
             if waiter is not None:
                 candidates.append((line.group.distance(class_key) if prefers else 0.0, waiter))
                 if not prefers and len(candidates) >= CANDIDATES:
@@ -185,10 +201,11 @@ class ClaimQueue:
         return min(candidates)[1] if candidates else None
 
     @staticmethod
-    def _first_able(line: _Line) -> Waiter | None:
-        """The best waiter whose node has room. Full ones stay in line: they are woken when room comes."""
+    def _first_able(line: _Line, barred: frozenset[str]) -> Waiter | None:
+        """The best waiter whose node has room and is not barred. The others stay in line: full ones are woken when
+        room comes."""
         head = line.head()
-        if head is None or head.ready_to_claim:
+        if head is None or (head.ready_to_claim and head.session.node_id not in barred):
             return head
-        able = [waiter for waiter in line.heap if waiter.ready_to_claim]
+        able = [waiter for waiter in line.heap if waiter.ready_to_claim and waiter.session.node_id not in barred]
         return min(able) if able else None

@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
+from broker.domain.barring import base_of
 from broker.domain.placement import JobClass
 from broker.domain.words import AttemptOutcome, JobStatus
 from broker.store.changes import Step
@@ -108,6 +109,7 @@ class Pace:
 
     def seconds(self, class_key: str, whose: str | None = None) -> Seconds | None:
         """How long a job takes, by what is known of its submitter's, else of its class, else of its interpreter."""
+        class_key = base_of(class_key)
         found = self._flows.get((class_key, whose), ENOUGH) or self._classes.get(class_key)
         return found or self._interpreters.get(JobClass.from_key(class_key).interpreter)
 

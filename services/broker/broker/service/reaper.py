@@ -141,15 +141,13 @@ class Reaper:
             session.lapsed = session.lease_until <= now
 
     def _hopeless(self, now: float) -> frozenset[str]:
-        groups = self._book.claiming_groups(now)
-        return frozenset(key for key in self._queue.pending_classes if not any(group.can_run(key) for group in groups))
+        crowd = self._book.claiming(now)
+        return frozenset(key for key in self._queue.pending_classes if not crowd.can_run(key))
 
     async def _reject_impossible(self, now: float) -> None:
         """End jobs that no node in the registry, dead or alive, could run, after a time for such a node to come."""
-        groups = self._book.groups()
-        unmatched = {
-            key for key in self._queue.pending_classes if groups and not any(group.can_run(key) for group in groups)
-        }
+        crowd = self._book.known()
+        unmatched = {key for key in self._queue.pending_classes if crowd.groups and not crowd.can_run(key)}
         self._unmatched_since = {key: self._unmatched_since.get(key, now) for key in unmatched}
         before = now - self._settings.reject_after
         for key, since in self._unmatched_since.items():
@@ -158,8 +156,8 @@ class Reaper:
 
     def rejects_at(self, class_key: str, created_at: float) -> float | None:
         """When a pending job is to be rejected because no known node could ever run its class; None: it is not."""
-        groups = self._book.groups()
-        if not groups or any(group.can_run(class_key) for group in groups):
+        crowd = self._book.known()
+        if not crowd.groups or crowd.can_run(class_key):
             return None
         since = self._unmatched_since.get(class_key, self._clock.now())
         return max(since, created_at) + self._settings.reject_after

@@ -11,6 +11,7 @@ from typing import Any
 
 from broker.clock import Clock, iso
 from broker.domain import sentences
+from broker.domain.barring import base_of
 from broker.domain.placement import JobClass, waiting_for
 from broker.domain.words import Failure, JobStatus, WaitReason
 from broker.service.forecast import Forecast, Place
@@ -77,7 +78,7 @@ class Reasons:
         if waiting.reason is WaitReason.BACKOFF:
             known = await self._store.attempts(job.id) if attempts is None else attempts
             before = sentences.attempts_so_far([attempt.outcome for attempt in known])
-        place = await self._forecast.place(job, outlook.loads, most)
+        place = await self._forecast.place(job, outlook.loads, most) if waiting.slots else None
         waiting = _placed(waiting, place, outlook.now)
         return Told(self._phrase(job, outlook), self._sentence(job, waiting, outlook, before), waiting)
 
@@ -93,8 +94,10 @@ class Reasons:
         if slots:
             return Waiting(WaitReason.NEXT if free else WaitReason.BUSY, slots=slots, slots_free=free)
         rejected_at = self._rejects_at(job.class_key, job.created_at)
-        if any(node.alive(outlook.now) and node.group.can_run(job.class_key) for node in outlook.idle):
+        if any(node.alive(outlook.now) and node.may_have(job.class_key) for node in outlook.idle):
             return Waiting(WaitReason.DRAINING)
+        if outlook.slots(base_of(job.class_key))[0]:
+            return Waiting(WaitReason.ANOTHER_NODE, rejected_at=rejected_at)
         live = bool(outlook.loads) or any(node.alive(outlook.now) for node in outlook.idle)
         return Waiting(WaitReason.NO_MATCH if live else WaitReason.NO_NODES, rejected_at=rejected_at)
 
@@ -105,14 +108,23 @@ class Reasons:
                 return "an identical job to end"
             what = "another try after a backoff" if job.attempt else "its start time"
             return f"{what}, at {iso(job.run_at)}"
+        base = base_of(job.class_key)
         if outlook.slots(job.class_key)[0]:
-            return "a free slot"
-        return waiting_for(JobClass.from_key(job.class_key), (group.profile for group in outlook.groups))
+            what: str | None = "a free slot" if base == job.class_key else "a free slot of a node that has not run it"
+        elif outlook.slots(base)[0]:
+            what = "a live node that has not run it"
+        else:
+            what = waiting_for(JobClass.from_key(base), (group.profile for group in outlook.groups))
+        return f"{job.equal} of {job.quorum} equal results; {what}" if job.results else what
 
     def _sentence(self, job: Job, waiting: Waiting, outlook: Outlook, before: str = "") -> str:
         said = SAY[waiting.reason](job, waiting, outlook, before)
+        if job.results:
+            said += f"; {sentences.results_so_far(job.results, job.equal or 0, job.quorum or 0)}"
         if waiting.rejected_at is not None:
-            said += f"; it is rejected at {iso(waiting.rejected_at)} unless one comes"
+            said += (
+                f"; it is {'given up' if job.results else 'rejected'} at {iso(waiting.rejected_at)} unless one comes"
+            )
         if job.give_up_at is not None:
             said += f"; it is given up at {iso(job.give_up_at)}, its deadline"
         return said + "."
@@ -128,6 +140,8 @@ def why_failed(job: Job, details: str | None = None) -> str | None:
     """A failed job's sentence; with its result's details the numbers too. None for a job that did not fail."""
     if job.failure is None:
         return None
+    if job.failure is Failure.VERIFICATION:
+        return sentences.unverified(job.replicas or 0, job.quorum or 0, job.results or 0, job.equal or 0)
     known: dict[str, Any] = json.loads(details) if details else {}
     return sentences.why_failed(
         job.failure,

@@ -7,17 +7,18 @@ length, so that a restarted broker knows who was alive.
 import hashlib
 import hmac
 import secrets
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakValueDictionary
 
+from broker.domain.barring import barred_from
 from broker.domain.placement import JobClass, NodeProfile, can_run, distance
 from broker.domain.words import NodeEventKind
 from broker.errors import MissingKeyError, SessionEndedError, UnknownNodeError
 from broker.store.records import Node, NodeEvent, NodeLease
 
-__all__ = ["NodeSession", "ProfileGroup", "SessionBook", "hash_token", "new_token"]
+__all__ = ["Crowd", "NodeSession", "ProfileGroup", "SessionBook", "hash_token", "new_token"]
 
 _MEMO_LIMIT = 4096
 MAX_UNNOTED = 20
@@ -118,6 +119,10 @@ class NodeSession:
         """Whether it is to get no jobs."""
         return self.draining or self.leaving
 
+    def may_have(self, class_key: str) -> bool:
+        """Whether it could run the class and is not barred from it."""
+        return self.group.can_run(class_key) and self.node_id not in barred_from(class_key)
+
     def alive(self, now: float) -> bool:
         """Whether its lease holds."""
         return self.lease_until > now
@@ -135,6 +140,26 @@ class NodeSession:
         """Something happened that no change in the store tells of; it is written down soon."""
         if len(self.unnoted) < MAX_UNNOTED:
             self.unnoted.append(NodeEvent(self.node_id, now, kind, self.number))
+
+
+class Crowd:
+    """Some of the nodes, counted by what they offer: could one of them take a class?"""
+
+    def __init__(self, sessions: Iterable[NodeSession]) -> None:
+        self._group_of = {session.node_id: session.group for session in sessions}
+        self._sizes: dict[int, int] = {}
+        for group in self._group_of.values():
+            self._sizes[id(group)] = self._sizes.get(id(group), 0) + 1
+        self.groups = list({id(group): group for group in self._group_of.values()}.values())
+        """The different profiles among them."""
+
+    def can_run(self, class_key: str) -> bool:
+        """Whether a node that is not barred from the class offers what it asks for."""
+        barred = [self._group_of[node_id] for node_id in barred_from(class_key) if node_id in self._group_of]
+        return any(
+            group.can_run(class_key) and self._sizes[id(group)] > sum(other is group for other in barred)
+            for group in self.groups
+        )
 
 
 class SessionBook:
@@ -207,10 +232,17 @@ class SessionBook:
         """The different profiles among all known nodes, dead ones included."""
         return list({id(session.group): session.group for session in self._sessions.values()}.values())
 
+    def known(self) -> Crowd:
+        """All nodes, dead ones included."""
+        return Crowd(self._sessions.values())
+
+    def claiming(self, now: float) -> Crowd:
+        """Live nodes that may claim."""
+        return Crowd(s for s in self._sessions.values() if s.lease_until > now and not s.claims_nothing)
+
     def claiming_groups(self, now: float) -> list[ProfileGroup]:
         """The different profiles among live nodes that may claim."""
-        live = (s.group for s in self._sessions.values() if s.lease_until > now and not s.claims_nothing)
-        return list({id(group): group for group in live}.values())
+        return self.claiming(now).groups
 
     def interpreters(self) -> set[str]:
         """Everything that some known node offers."""

@@ -144,8 +144,8 @@ class Submits:
             self._check_interpreter(job.interpreter, where)
         job_class = class_of(job)
         class_key = job_class.key()
-        if not job_class.is_plain:
-            self._check_classes(class_key)
+        if not job_class.is_plain or job.verify is not None:
+            self._check_classes(class_key, more=job.verify is not None)
         if job.callback_url is not None:
             check_url(job.callback_url)
         run_at = _moment(job.not_before, now, f"{where}not_before")
@@ -162,12 +162,13 @@ class Submits:
     def _new_job(self, checked: _Checked, now: float, owner: str | None, uploads: Uploads) -> NewJob:
         job, class_key, run_at, give_up_at, spec, size = checked
         timeout = self._settings.job_timeout if job.timeout is None else job.timeout
+        replicas, quorum = (job.verify.replicas, job.verify.needed) if job.verify else (None, None)
         return NewJob(
             id=new_job_id(),
             interpreter=job.interpreter,
             class_key=class_key,
             priority=job.priority,
-            rank=self._fair.stamp(class_key, (owner or job.submitter, job.priority)),
+            rank=self._fair.stamp(class_key, (owner or job.submitter, job.priority), quorum or 1),
             timeout=timeout,
             max_retries=self._settings.max_retries if job.max_retries is None else job.max_retries,
             created_at=now,
@@ -184,6 +185,8 @@ class Submits:
             webhook=None if job.callback_url is None else Webhook(f"wh_{new_job_id()}", "", job.callback_url),
             inputs=tuple(StoredFile(f"{n:05d}", file.sha256, file.size) for n, file in enumerate(uploads)),
             dedupe_key=_owned(_dedupe_key(job, timeout, spec), owner) if job.cache else None,
+            replicas=replicas,
+            quorum=quorum,
         )
 
     def _check_interpreter(self, interpreter: str, where: str) -> None:
@@ -193,9 +196,10 @@ class Submits:
                 f"{where}interpreter", f"unknown interpreter {interpreter}: known are {', '.join(sorted(known))}."
             )
 
-    def _check_classes(self, class_key: str) -> None:
+    def _check_classes(self, class_key: str, *, more: bool) -> None:
+        """`more`: a verified job makes further classes on its way from node to node."""
         pending = self._queue.pending_classes
-        if class_key not in pending and len(pending) >= self._settings.max_classes:
+        if (more or class_key not in pending) and len(pending) >= self._settings.max_classes:
             raise OverloadedError("Jobs with too many different requirements are pending: try again later.")
 
 
@@ -256,8 +260,9 @@ def _spec(job: SubmitJob, uploads: Uploads) -> str | None:
 
 
 def _dedupe_key(job: SubmitJob, timeout: float, spec: str | None) -> str:
-    """Equal for jobs that run the same program on the same input within the same limits."""
-    return _digest([job.interpreter, job.code, timeout, json.loads(spec) if spec else None, class_of(job).key()])
+    """Equal for jobs that run the same program on the same input within the same limits, verified alike."""
+    parts = [job.interpreter, job.code, timeout, json.loads(spec) if spec else None, class_of(job).key()]
+    return _digest(parts if job.verify is None else [*parts, job.verify.replicas, job.verify.needed])
 
 
 def _body_hash(jobs: Sequence[SubmitJob], uploads: Uploads) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from broker.clock import iso
 from broker.domain import sentences
+from broker.domain.barring import barred_from
 from broker.domain.placement import JobClass, lacking
 from broker.domain.words import WaitReason
 from broker.service.forecast import Forecast, Place
@@ -43,7 +44,12 @@ class Outlook:
         known = self._memo.get(class_key)
         if known is None:
             able = [load for load in self.loads if load.group.can_run(class_key)]
-            known = self._memo[class_key] = (sum(load.slots for load in able), sum(load.free for load in able))
+            slots, free = sum(load.slots for load in able), sum(load.free for load in able)
+            for session in filter(None, map(self._book.find, barred_from(class_key))):
+                if session.group.can_run(class_key) and session.alive(self.now) and not session.claims_nothing:
+                    slots -= session.slots or 1
+                    free -= max(0, (session.slots or 1) - session.held)
+            known = self._memo[class_key] = (max(0, slots), max(0, min(slots, free)))
         return known
 
     @property
@@ -104,15 +110,23 @@ def _no_match(job: Job, waiting: Waiting, outlook: Outlook, before: str) -> str:
     profiles = {id(group): group.profile for group in [*outlook.groups, *live]}.values()
     missed = lacking(JobClass.from_key(job.class_key), profiles)
     said = sentences.missing(*missed) if missed and missed[0] else "No live node could run it"
-    silent = [node for node in outlook.idle if node.group.can_run(job.class_key)]
-    if silent:
-        last = outlook.now - max(node.last_heartbeat for node in silent)
-        said += f"; {sentences.count(len(silent), 'node')} that could went silent, {sentences.about(last)} ago at last"
-    return said
+    return said + _silent(job, outlook)
+
+
+def _silent(job: Job, outlook: Outlook) -> str:
+    silent = [node for node in outlook.idle if node.may_have(job.class_key)]
+    if not silent:
+        return ""
+    last = outlook.now - max(node.last_heartbeat for node in silent)
+    return f"; {sentences.count(len(silent), 'node')} that could went silent, {sentences.about(last)} ago at last"
+
+
+def _another_node(job: Job, waiting: Waiting, outlook: Outlook, before: str) -> str:
+    return "Every live node that could run it has given its result, and it takes another node" + _silent(job, outlook)
 
 
 def _draining(job: Job, waiting: Waiting, outlook: Outlook, before: str) -> str:
-    able = [node for node in outlook.idle if node.group.can_run(job.class_key)]
+    able = [node for node in outlook.idle if node.may_have(job.class_key)]
     states = Counter("silent" if not node.alive(outlook.now) else "draining" for node in able)
     if len(able) == 1:
         return "The only node that could run it is draining"
@@ -136,6 +150,7 @@ SAY: dict[WaitReason, Callable[[Job, Waiting, Outlook, str], str]] = {
     WaitReason.NO_NODES: _no_nodes,
     WaitReason.NO_MATCH: _no_match,
     WaitReason.DRAINING: _draining,
+    WaitReason.ANOTHER_NODE: _another_node,
     WaitReason.STORE: _store,
     WaitReason.IDENTICAL: _identical,
 }

@@ -20,6 +20,7 @@ class Step(NamedTuple):
     """None: it is new."""
     new: JobStatus
     class_key: str
+    """As it was submitted, whatever nodes it is barred from now."""
     priority: int
     seconds: float | None = None
     """Since it was submitted: when it is handed out for the first time, and when it ends."""
@@ -77,7 +78,7 @@ class Changes:
     flows: dict[Flow, int] = field(default_factory=dict)
     """Flow -> change in its number of pending jobs; those of a submit are counted when they get their rank."""
     granted: list[tuple[str, float, int]] = field(default_factory=list)
-    """(class key, rank, priority) of each job that was handed out."""
+    """(class key as submitted, rank, priority) of each job that was handed out."""
     owned: list["Owned"] = field(default_factory=list)
     """What owners have more or less of."""
     released: set[str] = field(default_factory=set)

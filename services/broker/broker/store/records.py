@@ -85,6 +85,10 @@ class NewJob:
     dialect: str | None = None
     inputs: tuple[StoredFile, ...] = ()
     webhook: "Webhook | None" = None
+    replicas: int | None = None
+    """How many nodes may give a result before it is known which one counts; None: the first one does."""
+    quorum: int | None = None
+    """How many of these have to be equal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,6 +347,13 @@ class Job:
     """With `rank` its place among the jobs of its class."""
     reruns: int = 0
     """How often `retry_on` had it run again."""
+    replicas: int | None = None
+    quorum: int | None = None
+    """As in NewJob."""
+    results: int | None = None
+    """Of a verified job: how many nodes have given a result."""
+    equal: int | None = None
+    """The most of these that are the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,6 +398,8 @@ class Attempt:
     memory_peak_bytes: int | None
     output_digest: str | None
     message: str | None
+    result_digest: str | None = None
+    """Of a verified job's attempt that gave a result; equal for equal results."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from broker.domain.barring import base_of
 from broker.domain.words import JobStatus, NodeEventKind
 from broker.errors import StartError
 from broker.store.access import SqliteAccess
@@ -126,7 +127,7 @@ class SqliteStore:
         return Backlog(
             totals=totals,
             class_keys=frozenset(row[0] for row in tx.rows(upkeep.PENDING_CLASSES, {})),
-            flows=tuple(Flow(*row) for row in tx.rows(upkeep.PENDING_FLOWS, {})),
+            flows=tuple(Flow(base_of(key), *rest) for key, *rest in tx.rows(upkeep.PENDING_FLOWS, {})),
             holdings=tuple(Holding(*row) for row in tx.rows(keys.HOLDINGS, {})),
         )
 

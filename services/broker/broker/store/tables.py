@@ -116,6 +116,14 @@ class JobState(SQLModel, table=True):
     """`sandrun`: submitted as a sandrun client does, and answered in its words. NULL: the broker's own."""
     file_count: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
     """Files that its last attempt left, kept or dropped; some may have been dropped since."""
+    replicas: int | None = None
+    """Of a verified job: how many nodes may give a result; NULL: one is enough."""
+    quorum: int | None = None
+    """How many of these have to be equal."""
+    results: int | None = None
+    """How many nodes have given one."""
+    equal: int | None = None
+    """The most that are the same."""
 
 
 class JobInput(SQLModel, table=True):
@@ -185,6 +193,8 @@ class AttemptRow(SQLModel, table=True):
     memory_peak_bytes: int | None
     output_digest: str | None
     message: str | None
+    result_digest: str | None = None
+    """Of a verified job's attempt that ended with a result: equal for equal results (domain.verification)."""
 
 
 class NodeRow(SQLModel, table=True):

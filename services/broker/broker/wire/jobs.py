@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, FailFast, Field, model_validator
 
 from broker.domain.paths import check_tree, safe_path
+from broker.domain.verification import LARGEST, SMALLEST, default_quorum
 from broker.wire.fields import (
     Argument,
     Base64,
@@ -19,7 +20,7 @@ from broker.wire.fields import (
     VariableName,
 )
 
-__all__ = ["JobIds", "Prefer", "Requires", "SubmitBatch", "SubmitJob", "UploadJob"]
+__all__ = ["JobIds", "Prefer", "Requires", "SubmitBatch", "SubmitJob", "UploadJob", "Verify"]
 
 LONGEST_BATCH = 1000
 """What BROKER_MAX_BATCH may be at most."""
@@ -95,6 +96,28 @@ class FileContent(BaseModel):
     base64: Base64
 
 
+class Verify(BaseModel):
+    """Run the job on several nodes until enough of them came to the same result."""
+
+    model_config = _STRICT
+
+    replicas: int = Field(ge=SMALLEST, le=LARGEST, description="How many nodes may give a result, one after the other.")
+    quorum: int | None = Field(
+        None, ge=SMALLEST, le=LARGEST, description="How many results must be equal; the default is more than half."
+    )
+
+    @property
+    def needed(self) -> int:
+        """How many equal results it takes."""
+        return default_quorum(self.replicas) if self.quorum is None else self.quorum
+
+    @model_validator(mode="after")
+    def _can_be_reached(self) -> "Verify":
+        if self.needed > self.replicas:
+            raise ValueError(f"quorum is at most replicas, here {self.replicas}")
+        return self
+
+
 class SubmitJob(BaseModel):
     """A job: code for an interpreter, or files with an entrypoint."""
 
@@ -125,6 +148,7 @@ class SubmitJob(BaseModel):
     deadline: Moment | None = Field(None, description="When a job that still waits is given up.")
     not_before: Moment | None = Field(None, description="When the job may start.")
     cache: bool = Field(False, description="An identical earlier success, if it is still kept, is the answer.")
+    verify: Verify | None = Field(None, description="Several nodes have to come to the same result.")
     labels: Labels = Field(default_factory=dict)
     callback_url: Annotated[str, Field(max_length=2000), AfterValidator(_no_control)] | None = Field(
         None, description="Told when the job has ended."

@@ -9,7 +9,9 @@ from broker.store.records import Result
 
 __all__ = ["FinalStream", "final_streams"]
 
-_WITHOUT_OUTPUT = frozenset({Failure.NODE_LOST, Failure.PLATFORM, Failure.REJECTED, Failure.EXPIRED})
+_WITHOUT_OUTPUT = frozenset(
+    {Failure.NODE_LOST, Failure.PLATFORM, Failure.REJECTED, Failure.EXPIRED, Failure.VERIFICATION}
+)
 """How the broker itself ends a job: there is no result that could go on where the live output stopped."""
 
 

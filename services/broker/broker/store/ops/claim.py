@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import replace
 
+from broker.domain.barring import barred_from, base_of
 from broker.domain.words import JobStatus
 from broker.store.changes import Step
 from broker.store.ops.sweep import promote
@@ -56,6 +57,8 @@ def _choose(tx: Transaction, request: ClaimRequest, wanted: int) -> list[int]:
     for bound, place, class_key in sorted(zip(bounds, range(len(bounds)), request.class_keys, strict=True)):
         if len(heads) >= wanted and bound > heads[wanted - 1][0]:
             break
+        if request.node_id in barred_from(class_key):
+            continue
         rows = tx.rows(life.READY_HEADS, {"class_key": class_key, "limit": wanted})
         seen[class_key] = [rank for _, rank in rows]
         heads += [(rank, place, seq, class_key) for seq, rank in rows]
@@ -107,10 +110,11 @@ def _assign(tx: Transaction, request: ClaimRequest, seqs: list[int], now: float)
     tx.changes.holds(request.node_id, len(rows))
     for _, job_id, _, _, attempt, fence, class_key, rank, priority, whose, created_at, owner in rows:
         waited = now - created_at if attempt == 1 else None
-        of_job = (job_id, JobStatus.PENDING, JobStatus.ASSIGNED, class_key, priority, waited, None, owner, whose)
+        base = base_of(class_key)
+        of_job = (job_id, JobStatus.PENDING, JobStatus.ASSIGNED, base, priority, waited, None, owner, whose)
         tx.changes.stepped(Step(*of_job, request.node_id, fence, attempt))
         tx.changes.pending((whose, priority), -1)
-        tx.changes.granted.append((class_key, rank, priority))
+        tx.changes.granted.append((base, rank, priority))
     return _with_inputs(tx, rows)
 
 

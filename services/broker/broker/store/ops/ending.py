@@ -4,10 +4,13 @@ Every path goes through `settle`, which asks the domain for the decision and car
 only on the attempt that was judged.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
+from broker.domain.barring import barring, base_of
 from broker.domain.fairshare import Flow
 from broker.domain.retry import Again, Counters, Over, after_attempt
+from broker.domain.verification import Standing, Word, after_result, weigh
 from broker.domain.words import AttemptOutcome, Failure, JobStatus
 from broker.store.changes import Ended, Owned, Step
 from broker.store.ops.usage import CACHED, meter_attempt, meter_job
@@ -15,7 +18,7 @@ from broker.store.sql import life
 from broker.store.tables import NEVER
 from broker.store.transaction import Row, Transaction
 
-__all__ = ["Judged", "Measured", "end_pending", "settle"]
+__all__ = ["Judged", "Measured", "Settled", "end_pending", "settle"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,8 @@ class Judged:
     created_at: float
     owner: str | None
     attempt: int
+    replicas: int | None
+    quorum: int | None
 
     @staticmethod
     def of(row: Row) -> "Judged":
@@ -60,7 +65,8 @@ class Judged:
     ) -> Step:
         """Its going to another status; its age is told at its end. `outcome`: of the attempt that ends with it."""
         age = None if new is JobStatus.PENDING else now - self.created_at
-        of_job = (self.id, self.status, new, self.class_key, self.priority, age, failure, self.owner, self.whose)
+        base = base_of(self.class_key)
+        of_job = (self.id, self.status, new, base, self.priority, age, failure, self.owner, self.whose)
         return Step(*of_job, self.node_id if self.held else None, self.fence, self.attempt, outcome)
 
     @property
@@ -82,9 +88,18 @@ class Measured:
     printed_bytes: int = 0
     stored_bytes: int = 0
     file_count: int = 0
+    result_digest: str | None = None
+    """Of a result of a verified job."""
 
 
 _NOTHING = Measured()
+
+
+class Settled(NamedTuple):
+    """What became of the job. `standing`: with a verified job's result, what its results amount to now."""
+
+    status: JobStatus
+    standing: Standing | None = None
 
 
 def settle(
@@ -96,8 +111,8 @@ def settle(
     *,
     verdict: Failure | None = None,
     measured: Measured = _NOTHING,
-) -> JobStatus:
-    """End the attempt that holds the job; the answer is the job's new status."""
+) -> Settled:
+    """End the attempt that holds the job."""
     assert job.node_id is not None
     tx.run(life.CLOSE_ATTEMPT, _closing(job, outcome, now, verdict, measured))
     tx.changes.holds(job.node_id, -1)
@@ -105,21 +120,26 @@ def settle(
     if job.owner is not None:
         used = (measured.wall_seconds, measured.cpu_seconds, measured.memory_peak_bytes)
         meter_attempt(tx, job.owner, outcome, now, used, measured.printed_bytes)
-    if outcome is AttemptOutcome.COMPLETED:
+    counters = Counters(job.losses, job.reruns, job.max_retries, job.cancel_requested_at is not None)
+    decision: Again | Over | None = None  # a success
+    if outcome is not AttemptOutcome.COMPLETED:
+        decision = after_attempt(
+            outcome, counters, tx.jitter.random(), verdict=verdict, retry_on=frozenset(job.retry_on.split(","))
+        )
+    standing = None
+    if measured.result_digest is not None and not isinstance(decision, Again) and _is_result(decision):
+        job, standing = _weigh(tx, job, measured.result_digest)
+        decision = after_result(standing.word, counters, decision)
+        if standing.word is Word.DISAGREED:
+            measured = _NOTHING
+    if decision is None:
         _over(tx, job, None, job.losses, job.reruns, measured, now, result_ttl, outcome)
-        return JobStatus.COMPLETED
-    decision = after_attempt(
-        outcome,
-        Counters(job.losses, job.reruns, job.max_retries, job.cancel_requested_at is not None),
-        tx.jitter.random(),
-        verdict=verdict,
-        retry_on=frozenset(job.retry_on.split(",")),
-    )
+        return Settled(JobStatus.COMPLETED, standing)
     if isinstance(decision, Over):
         _over(tx, job, decision.failure, decision.losses, decision.reruns, measured, now, result_ttl, outcome)
-        return JobStatus.FAILED
+        return Settled(JobStatus.FAILED, standing)
     _again(tx, job, decision, now, outcome)
-    return JobStatus.PENDING
+    return Settled(JobStatus.PENDING, standing)
 
 
 def end_pending(tx: Transaction, job: Judged, failure: Failure, now: float, result_ttl: float) -> None:
@@ -135,6 +155,26 @@ def end_pending(tx: Transaction, job: Judged, failure: Failure, now: float, resu
         tx.changes.owned.append(Owned(job.owner, -1))
     if job.dedupe_key is not None and job.follows is None:
         _next_leader(tx, job.seq)
+
+
+def _is_result(end: Over | None) -> bool:
+    """Whether the job would end by what its program did."""
+    return end is None or end.failure is not Failure.CANCELLED
+
+
+def _weigh(tx: Transaction, job: Judged, digest: str) -> tuple[Judged, Standing]:
+    """Note the result of a verified job; while the matter is open, nodes that gave one are barred from the job."""
+    assert job.replicas is not None
+    assert job.quorum is not None
+    tx.run(life.SET_DIGEST, {"at_seq": job.seq, "at_fence": job.fence, "digest": digest})
+    given = tx.rows(life.DIGESTS, {"seq": job.seq})
+    standing = weigh(job.replicas, job.quorum, [digest for _, digest in given])
+    class_key = base_of(job.class_key)
+    if standing.word is Word.OPEN:
+        class_key = barring(class_key, [node_id for node_id, _ in given])
+    new = {"new_results": standing.results, "new_equal": standing.equal, "new_class": class_key}
+    tx.run(life.SET_STANDING, {"at_seq": job.seq, "at_fence": job.fence, **new})
+    return replace(job, class_key=class_key), standing
 
 
 def _closing(
@@ -221,7 +261,8 @@ def _end_followers(tx: Transaction, leader: Judged, measured: Measured, now: flo
     """Identical jobs that waited get the leader's success."""
     for _, job_id, whose, priority, created_at, owner in tx.rows(life.FOLLOWERS, {"leader": leader.seq}):
         age = now - created_at
-        of_job = (job_id, JobStatus.PENDING, JobStatus.COMPLETED, leader.class_key, priority, age, None, owner, whose)
+        base = base_of(leader.class_key)
+        of_job = (job_id, JobStatus.PENDING, JobStatus.COMPLETED, base, priority, age, None, owner, whose)
         tx.changes.stepped(Step(*of_job))
         tx.changes.pending((whose, priority), -1)
         tx.changes.finished.append(job_id)

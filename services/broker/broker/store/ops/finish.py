@@ -3,10 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
+from broker.domain.barring import base_of
+from broker.domain.verification import Word
 from broker.domain.words import AttemptOutcome, Failure, JobStatus, LostReason
 from broker.store.changes import Step
-from broker.store.ops import files
-from broker.store.ops.ending import Judged, Measured, end_pending, settle
+from broker.store.ops import files, verifying
+from broker.store.ops.ending import Judged, Measured, Settled, end_pending, settle
 from broker.store.records import CancelOutcome, Completion, CompletionOutcome, Lost, Ref
 from broker.store.sql import life
 from broker.store.transaction import Transaction
@@ -22,7 +24,8 @@ def start(tx: Transaction, node_id: str, refs: Iterable[Ref], now: float, grace:
         if row is not None:
             tx.run(life.START_ATTEMPT, {"at_seq": row[0], "at_fence": fence, "started": now})
             _, class_key, priority, owner, whose, attempt = row
-            of_job = (job_id, JobStatus.ASSIGNED, JobStatus.RUNNING, class_key, priority, None, None, owner, whose)
+            base = base_of(class_key)
+            of_job = (job_id, JobStatus.ASSIGNED, JobStatus.RUNNING, base, priority, None, None, owner, whose)
             tx.changes.stepped(Step(*of_job, node_id, fence, attempt))
         elif (reason := _why_not_started(tx, node_id, job_id, fence)) is not None:
             lost.append(Lost(job_id, fence, reason))
@@ -45,9 +48,13 @@ def complete(
         if not job.held or job.node_id != node_id or job.fence != fence:
             outcomes.append(_not_held(tx, job, node_id, fence))
             continue
-        status = _take(tx, job, completion, now, result_ttl)
-        completed += status is JobStatus.COMPLETED
-        failed += status is JobStatus.FAILED
+        status, standing = _take(tx, job, completion, now, result_ttl)
+        if standing is None:
+            completed += status is JobStatus.COMPLETED
+            failed += status is JobStatus.FAILED
+        else:  # each result of a verified job counts for its node, whatever the job comes to
+            completed += completion.outcome is AttemptOutcome.COMPLETED
+            failed += completion.outcome is AttemptOutcome.FAILED
         outcomes.append(CompletionOutcome(job.id, "ok", status))
     if completed or failed:
         tx.run(life.COUNT_FOR_NODE, {"node_id": node_id, "completed": completed, "failed": failed})
@@ -121,24 +128,30 @@ def _not_held(tx: Transaction, job: Judged, node_id: str, fence: int) -> Complet
     return CompletionOutcome(job.id, "duplicate" if said_before else "stale_lease", job.status)
 
 
-def _take(tx: Transaction, job: Judged, completion: Completion, now: float, result_ttl: float) -> JobStatus:
+def _take(tx: Transaction, job: Judged, completion: Completion, now: float, result_ttl: float) -> Settled:
     wall, cpu, memory = completion.usage
     measured = Measured(completion.exit_code, wall, cpu, memory, completion.digest, completion.message)
     measured = replace(measured, printed_bytes=completion.printed_bytes, stored_bytes=completion.stored_bytes)
     measured = replace(measured, file_count=completion.file_count)
-    status = settle(tx, job, completion.outcome, now, result_ttl, verdict=completion.failure, measured=measured)
-    if status is not JobStatus.PENDING:
+    if job.quorum is not None:
+        measured = replace(measured, result_digest=verifying.digest_of(completion))
+    settled = settle(tx, job, completion.outcome, now, result_ttl, verdict=completion.failure, measured=measured)
+    status, standing = settled
+    if status is not JobStatus.PENDING and (standing is None or standing.word is not Word.DISAGREED):
+        details = completion.details
+        if standing is not None and standing.word is Word.AGREED:
+            details = verifying.with_witnesses(tx, job.seq, measured.result_digest, details)
         tx.run(
             life.INSERT_RESULT,
             {
                 "seq": job.seq,
                 "output": completion.output,
                 "error": completion.error,
-                "details": completion.details,
+                "details": details,
                 "output_binary": completion.output_binary,
                 "error_binary": completion.error_binary,
             },
         )
         if completion.artifacts:
             files.add_artifacts(tx, job.seq, completion.artifacts)
-    return status
+    return settled

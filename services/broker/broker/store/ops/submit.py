@@ -67,6 +67,8 @@ def _store(tx: Transaction, job: NewJob, now: float) -> SubmittedJob:
         "expires_at": None,
         "dialect": job.dialect,
         "file_count": 0,
+        "replicas": job.replicas,
+        "quorum": job.quorum,
     }
     cached = job.dedupe_key is not None and _join_identical(tx, job.dedupe_key, row, now)
     seq = tx.insert(life.INSERT_JOB, row)

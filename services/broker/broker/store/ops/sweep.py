@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from broker.domain.barring import barred_from
 from broker.domain.words import AttemptOutcome, Failure, JobStatus
 from broker.store.changes import Owned
 from broker.store.ops import files, node_events
@@ -40,14 +41,20 @@ def reject_class(tx: Transaction, class_key: str, before: float, now: float, pol
     """End pending jobs of a class that no node could ever run, if they were submitted before a moment."""
     rows = tx.rows(life.JUDGE_CLASS, {"class_key": class_key, "before": before, "limit": policy.limit})
     for row in rows:
-        end_pending(tx, Judged.of(row), Failure.REJECTED, now, policy.result_ttl)
+        job = Judged.of(row)
+        end_pending(tx, job, _for_want_of_a_node(job), now, policy.result_ttl)
     return len(rows)
+
+
+def _for_want_of_a_node(job: Judged) -> Failure:
+    """Why a job ends that no node can run: a verified one may have been run, but not by enough of them."""
+    return Failure.VERIFICATION if barred_from(job.class_key) else Failure.REJECTED
 
 
 def sweep(tx: Transaction, now: float, policy: SweepPolicy, hopeless: frozenset[str]) -> Swept:
     """Do everything whose time has come, up to the policy's limit of each kind.
 
-    `hopeless`: classes that no live node can run; their jobs end as rejected, not expired, when their deadline passes.
+    `hopeless`: classes that no live node can run; their jobs end for that, not as expired, when their deadline passes.
     """
     promoted = promote(tx, now)
     overdue = _take_back_overdue(tx, now, policy)
@@ -100,7 +107,7 @@ def _give_up(tx: Transaction, now: float, policy: SweepPolicy, hopeless: frozens
     rows = tx.rows(life.JUDGE_GIVEN_UP, {"now": now, "limit": policy.limit})
     for row in rows:
         job = Judged.of(row)
-        failure = Failure.REJECTED if job.class_key in hopeless else Failure.EXPIRED
+        failure = _for_want_of_a_node(job) if job.class_key in hopeless else Failure.EXPIRED
         end_pending(tx, job, failure, now, policy.result_ttl)
     return len(rows)
 

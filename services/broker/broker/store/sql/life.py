@@ -47,6 +47,8 @@ INSERT_JOB = compiled(
                 "expires_at",
                 "dialect",
                 "file_count",
+                "replicas",
+                "quorum",
             )
         }
         | {"attempt": 0, "losses": 0, "reruns": 0, "fence": 0}
@@ -174,6 +176,8 @@ _COLUMNS_TO_JUDGE = (
     j.created_at,
     j.owner,
     j.attempt,
+    j.replicas,
+    j.quorum,
 )
 _judge = select(*_COLUMNS_TO_JUDGE)
 JUDGE_ONE = compiled(_judge.where(j.id == p("job_id")))
@@ -265,6 +269,20 @@ COUNT_FOR_NODE = compiled(
         jobs_completed=nodes.c.jobs_completed + p("completed"),
         jobs_failed=nodes.c.jobs_failed + p("failed"),
     )
+)
+
+# ---- verified jobs
+
+SET_DIGEST = compiled(
+    update(attempts).where(a.seq == p("at_seq"), a.fence == p("at_fence")).values(result_digest=p("digest"))
+)
+DIGESTS = compiled(
+    select(a.node_id, a.result_digest).where(a.seq == p("seq"), a.result_digest.is_not(None)).order_by(a.fence)
+)
+SET_STANDING = compiled(
+    update(job_states)
+    .where(j.seq == p("at_seq"), j.fence == p("at_fence"), HELD)
+    .values(results=p("new_results"), equal=p("new_equal"), class_key=p("new_class"))
 )
 
 # ---- identical jobs

@@ -39,6 +39,10 @@ JOB_COLUMNS = (
     j.file_count,
     j.rank,
     j.reruns,
+    j.replicas,
+    j.quorum,
+    j.results,
+    j.equal,
     j.seq,
 )
 JOB = compiled(select(*JOB_COLUMNS).where(j.id == p("job_id")))
@@ -76,6 +80,7 @@ ATTEMPTS = compiled(
                 "memory_peak_bytes",
                 "output_digest",
                 "message",
+                "result_digest",
             )
         )
     )
