@@ -6,6 +6,7 @@ in any order that Hypothesis thinks of, and compares everything that can be seen
 
 from dataclasses import dataclass, field
 
+from broker.domain.barring import barring
 from broker.store.records import NewJob
 
 TTL = 1000.0
@@ -36,10 +37,23 @@ class ModelJob:
     output: str | None = None
     granted: dict[int, str] = field(default_factory=dict)
     """Fence -> the node that got it: for ever, each fence once."""
+    results: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Of a verified job: node -> what it came to."""
     said: set[int] = field(default_factory=set)
     """Fences whose completion was accepted."""
     endings: int = 0
     """How often it ended: at most once."""
+
+    @property
+    def class_key(self) -> str:
+        """Nodes that gave a result are barred from the class of a job that waits for another's."""
+        return barring(self.new.class_key, self.results) if self.results else self.new.class_key
+
+    @property
+    def equal(self) -> int:
+        """The most results that are the same."""
+        came = list(self.results.values())
+        return max((came.count(result) for result in came), default=0)
 
     @property
     def ended(self) -> bool:
@@ -84,19 +98,23 @@ class Model:
         """A new job is pending, at once or from its start time."""
         self.jobs[new.id] = ModelJob(new, run_at=new.run_at)
 
-    def claimable(self, classes: tuple[str, ...], now: float) -> list[ModelJob]:
-        """Pending jobs of these classes whose time has come: lowest rank, then class named first, then the older."""
+    def claimable(self, node: str, classes: tuple[str, ...], now: float) -> list[ModelJob]:
+        """Pending jobs of these classes whose time has come: lowest rank, then class named first, then the older.
+        Nobody gets a job to which he has given a result."""
         jobs = [
-            (job.new.rank, classes.index(job.new.class_key), place, job)
+            (job.new.rank, classes.index(job.class_key), place, job)
             for place, job in enumerate(self.jobs.values())
-            if job.status == "pending" and job.new.class_key in classes and (job.run_at or 0.0) <= now
+            if job.status == "pending"
+            and job.class_key in classes
+            and node not in job.results
+            and (job.run_at or 0.0) <= now
         ]
         return [job for *_, job in sorted(jobs, key=lambda item: item[:3])]
 
     def claim(self, node: str, classes: tuple[str, ...], wanted: int, now: float) -> list[tuple[str, int, int]]:
         """The first `wanted` claimable jobs are the node's; each grant has a fence that was never used before."""
         got = []
-        for job in self.claimable(classes, now)[:wanted]:
+        for job in self.claimable(node, classes, now)[:wanted]:
             job.status, job.holder, job.run_at = "assigned", node, None
             job.fence += 1
             job.attempt += 1
@@ -121,12 +139,18 @@ class Model:
         if self._held_by(node, ref) is None:
             return "duplicate" if ref[1] in job.said and job.granted.get(ref[1]) == node else "stale_lease"
         job.said.add(job.fence)
-        if outcome == "completed":
-            self._end(job, "completed", None, now)
-        elif outcome == "platform":
+        if outcome == "platform":
             self._lose(job, "platform", now)
-        else:
-            self._fail(job, verdict or "exit", now)
+        elif outcome == "failed" and self._runs_again(job, verdict or "exit", now):
+            return "ok"
+        elif job.new.quorum and not job.ended:
+            self.counters[node][outcome == "failed"] += 1
+            self._verify(job, node, (outcome, verdict or "", output), now)
+            return "ok"
+        elif outcome == "completed":
+            self._end(job, "completed", None, now)
+        elif not job.ended:
+            self._end(job, "failed", verdict or "exit", now)
         if job.ended:
             job.output = output
             self.counters[node][job.status == "failed"] += 1
@@ -197,15 +221,35 @@ class Model:
         else:
             self._requeue(job, now + half_backoff(job.losses))
 
-    def _fail(self, job: ModelJob, verdict: str, now: float) -> None:
-        """The program failed: a result, unless the job asks to be run again for it and has not been too often."""
+    def _runs_again(self, job: ModelJob, verdict: str, now: float) -> bool:
+        """The program failed: a result, unless the job was to be cancelled, or asks to be run again for it and has
+        not been too often."""
         if job.cancel_requested_at is not None:
             self._end(job, "failed", "cancelled", now)
         elif verdict in job.new.retry_on.split(",") and job.reruns < job.new.max_retries:
             job.reruns += 1
             self._requeue(job, now + half_backoff(job.reruns))
+            return True
+        return False
+
+    def _verify(self, job: ModelJob, node: str, result: tuple[str, str, str], now: float) -> None:
+        """One more node gave a result: it is the job's when so many are the same; too many different ones are its
+        end; else another node has to run it, unless it was to be cancelled."""
+        new = job.new
+        assert new.quorum and new.replicas  # noqa: PT018  # for the types
+        assert node not in job.results, "a node gives one result"
+        job.results[node] = result
+        outcome, verdict, output = result
+        if list(job.results.values()).count(result) >= new.quorum:
+            self._end(job, outcome, verdict or None, now)
+            job.output = output
+        elif job.equal + new.replicas - len(job.results) < new.quorum:
+            self._end(job, "failed", "verification", now)
+        elif job.cancel_requested_at is not None:
+            self._end(job, "failed", "cancelled", now)
+            job.output = output
         else:
-            self._end(job, "failed", verdict, now)
+            self._requeue(job, None)
 
     @staticmethod
     def _requeue(job: ModelJob, run_at: float | None) -> None:

@@ -1,8 +1,8 @@
 """Every store against the dictionary in model.py: any calls, in any order, with crashes in between.
 
 After every step all that can be seen is compared, and with it the invariants that the fault tests check on real
-processes: (a) no job is lost, (b) a job ends once, (c) fences strictly increase and each is granted to one node,
-(d) the result kept is that of the fence that was current, (e) counters stay within their limits, (f) what was answered
+processes: (a) no job is lost, (b) a job ends once, (c) fences strictly increase, each is granted to one node, and none
+of a verified job to a node that gave it a result, (d) the result kept is that of the fence that was current, (e) counters stay within their limits, (f) what was answered
 survives a crash, (h) a node's counters are the sum of its accepted outcomes. (g), slots, is tested in test_claim.py.
 """
 
@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from broker.domain.barring import base_of
 from broker.domain.words import AttemptOutcome, Failure
 from broker.store.base import Store
 from broker.store.records import SweepPolicy
@@ -75,9 +76,17 @@ class StoreMachine(RuleBasedStateMachine):
         retry_on=st.sampled_from(["", "exit", "exit,memory"]),
         delay=st.none() | st.integers(1, 50),
         patience=st.none() | st.integers(1, 200),
+        verify=st.sampled_from([(None, None), (None, None), (2, 2), (3, 2), (4, 3)]),
     )
     def submit(
-        self, class_key: str, rank: int, retries: int, retry_on: str, delay: int | None, patience: int | None
+        self,
+        class_key: str,
+        rank: int,
+        retries: int,
+        retry_on: str,
+        delay: int | None,
+        patience: int | None,
+        verify: tuple[int | None, int | None],
     ) -> None:
         self.serial += 1
         now = self.clock.now()
@@ -90,6 +99,8 @@ class StoreMachine(RuleBasedStateMachine):
             created_at=now,
             run_at=None if delay is None else now + delay,
             give_up_at=None if patience is None else now + patience,
+            replicas=verify[0],
+            quorum=verify[1],
         )
         self._run(submit(self.store, job, now=now))
         self.model.submit(job)
@@ -105,6 +116,9 @@ class StoreMachine(RuleBasedStateMachine):
         if node not in self.model.sessions:
             return
         now = self.clock.now()
+        classes += tuple(
+            sorted(key for key in self.heard.claimable_classes if key != (base := base_of(key)) and base in classes)
+        )
         known = self.heard.bounds
         bounds = tuple(known.get(key, float("-inf")) for key in classes)
         jobs = self._run(claim(self.store, node, now, classes, max_jobs=wanted, bounds=bounds, deadline_slack=SLACK))
@@ -126,13 +140,15 @@ class StoreMachine(RuleBasedStateMachine):
         outcome=st.sampled_from([AttemptOutcome.COMPLETED, AttemptOutcome.FAILED, AttemptOutcome.PLATFORM]),
         verdict=st.sampled_from([Failure.EXIT, Failure.MEMORY, Failure.SIGNAL]),
         liar=st.none() | NODES,
+        own=st.booleans(),
     )
-    def complete(self, pick: int, outcome: AttemptOutcome, verdict: Failure, liar: str | None) -> None:
-        """Fresh, stale or said before: any attempt that was ever granted, from its own node or another."""
+    def complete(self, pick: int, outcome: AttemptOutcome, verdict: Failure, liar: str | None, own: bool) -> None:
+        """Fresh, stale or said before: any attempt that was ever granted, from its own node or another. `own`: its
+        output is like no other's."""
         node, ref = self._ref(pick)
         node = liar or node
         failure = verdict if outcome is AttemptOutcome.FAILED else None
-        output = f"{node} {ref}"
+        output = f"{node} {ref}" if own else "as everybody"
         now = self.clock.now()
         said = completion(ref[0], ref[1], outcome, failure=failure, output=output)
         (answer,) = self._run(self.store.complete(node, [said], now, TTL))
@@ -206,6 +222,8 @@ class StoreMachine(RuleBasedStateMachine):
                 self._wait(expected.run_at),
             )
             assert result.output == (expected.output or "")
+            if expected.new.quorum:
+                assert (job.results or 0, job.equal or 0) == (len(expected.results), expected.equal)
             assert expected.endings <= 1
             assert job.losses <= job.max_retries + 1
             if expected.held:
@@ -220,6 +238,8 @@ class StoreMachine(RuleBasedStateMachine):
         for job_id, expected in self.model.jobs.items():
             attempts = self._run(self.store.attempts(job_id))
             assert {attempt.fence: attempt.node_id for attempt in attempts} == expected.granted
+            gave = [attempt.node_id for attempt in attempts if attempt.result_digest is not None]
+            assert sorted(gave) == sorted(expected.results), "one result a node"
             still_open = [attempt.fence for attempt in attempts if attempt.ended_at is None]
             assert still_open == ([expected.fence] if expected.held else [])
 
@@ -241,7 +261,7 @@ class StoreMachine(RuleBasedStateMachine):
     def no_wake_up_is_lost(self) -> None:
         """Whoever listens to the store's news knows every class that has a claimable job."""
         claimable = {
-            job.new.class_key for job in self.model.jobs.values() if job.status == "pending" and job.run_at is None
+            job.class_key for job in self.model.jobs.values() if job.status == "pending" and job.run_at is None
         }
         assert claimable <= self.heard.claimable_classes
 
