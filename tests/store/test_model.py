@@ -2,8 +2,9 @@
 
 After every step all that can be seen is compared, and with it the invariants that the fault tests check on real
 processes: (a) no job is lost, (b) a job ends once, (c) fences strictly increase, each is granted to one node, and none
-of a verified job to a node that gave it a result, (d) the result kept is that of the fence that was current, (e) counters stay within their limits, (f) what was answered
-survives a crash, (h) a node's counters are the sum of its accepted outcomes. (g), slots, is tested in test_claim.py.
+of a verified job to a node that gave it a result, (d) the result kept is that of the fence that was current, (e)
+counters stay within their limits, (f) what was answered survives a crash, (h) a node's counters are the sum of its
+accepted outcomes. (g), slots, is tested in test_claim.py.
 """
 
 import asyncio

@@ -2,10 +2,11 @@
 
 import pytest
 
+from broker.domain.barring import barring
 from broker.domain.placement import JobClass
 from broker.errors import OverloadedError
 from broker.service.matching import ClaimQueue, Waiter
-from broker.service.sessions import NodeSession, SessionBook
+from broker.service.sessions import Crowd, NodeSession, SessionBook
 from broker.store.records import Node
 
 pytestmark = pytest.mark.anyio
@@ -176,3 +177,47 @@ async def test_too_many_waiting_claims_are_refused() -> None:
 async def test_equal_nodes_share_their_profile(pool: Pool) -> None:
     assert pool.node("a").group is pool.node("b").group
     assert pool.node("c", region="eu").group is not pool.node("a").group
+
+
+NOT_A = barring(PYTHON, ["a"])
+
+
+async def test_a_barred_node_does_not_swallow_the_wake_up(pool: Pool) -> None:
+    barred, busy = pool.node("a"), pool.node("b")
+    busy.held = 3  # the barred node stands before it in the same line
+    pool.wait(barred)
+    pool.wait(busy)
+    pool.queue.ready(NOT_A, 1)
+    assert pool.woken() == ["b"]
+
+
+async def test_a_wake_up_of_a_barred_node_is_for_others_only(pool: Pool) -> None:
+    pool.wait(pool.node("a"))
+    pool.queue.ready(NOT_A, 2)
+    assert pool.woken() == []
+    pool.wait(pool.node("late"))
+    pool.queue.offer([NOT_A])
+    assert pool.woken() == ["late"]
+
+
+async def test_a_barred_class_is_runnable_by_the_others(pool: Pool) -> None:
+    a, b = pool.node("a"), pool.node("b")
+    pool.queue.ready(NOT_A, 1)
+    pool.queue.ready(PYTHON, 1)
+    assert (pool.queue.runnable(a), set(pool.queue.runnable(b))) == ((PYTHON,), {PYTHON, NOT_A})
+    again = pool.node("a")  # its next session
+    assert pool.queue.runnable(again) == (PYTHON,)
+    pool.queue.drained([NOT_A])
+    assert pool.queue.runnable(b) == (PYTHON,)
+    pool.queue.ready(barring(PYTHON, ["b"]), 1)
+    assert pool.queue.runnable(b) == (PYTHON,)
+    assert len(pool.queue.runnable(a)) == 2
+
+
+async def test_a_crowd_can_run_what_one_of_it_can(pool: Pool) -> None:
+    crowd = Crowd([pool.node("a"), pool.node("b"), pool.node("r", interpreter="ruby")])
+    assert crowd.can_run(NOT_A)
+    assert crowd.can_run(RUBY)
+    assert not crowd.can_run(barring(PYTHON, ["a", "b"]))
+    assert not crowd.can_run(barring(RUBY, ["r", "gone"]))
+    assert not crowd.can_run(JobClass("perl").key())
