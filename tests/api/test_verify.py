@@ -142,7 +142,8 @@ async def test_a_job_waits_for_dead_nodes_and_says_so_until_they_are_forgotten(s
         result = await api.ok("GET", f"/results/{job_id}")
         assert (result["failure"], result["error"]) == (
             "verification",
-            "Verification failed: it takes 2 equal results; 1 result came, and no further node was there to run the job.",
+            "Verification failed: it takes 2 equal results; 1 result came, "
+            "and no further node was there to run the job.",
         )
         assert b.id not in str(await api.ok("GET", "/nodes"))
 
