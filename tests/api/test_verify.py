@@ -31,6 +31,8 @@ async def test_the_life_of_a_verified_job(api: Api) -> None:
     status = await api.status(job_id)
     assert (status["status"], status["verify"]) == ("pending", {**asked, "results": 1, "equal": 1})
     assert status["waiting_for"] == "1 of 2 equal results; a free slot of a node that has not run it"
+    assert (status["queue"]["reason"], status["queue"]["slots"]) == ("next", 8)
+    assert status["explanation"].endswith("; 1 result has come, it takes 2 equal ones.")
     assert (await api.call("GET", f"/results/{job_id}")).status_code == 202
     assert await a.claim() == []
     await run(b, job_id, output="43\n")
@@ -132,12 +134,18 @@ async def test_a_job_waits_for_dead_nodes_and_says_so_until_they_are_forgotten(s
         await run(a, job_id)
         await api.pass_time(20)
         await api.node(node_id=a.id, secret=a.secret)
-        words = "1 of 2 equal results; a live node that has not run it"
-        assert (await api.status(job_id))["waiting_for"] == words
+        status = await api.status(job_id)
+        assert status["waiting_for"] == "1 of 2 equal results; a live node that has not run it"
+        assert status["explanation"] == (
+            "Every live node that could run it has given its result, and it takes another node; 1 node that could went "
+            "silent, about 20 s ago at last; 1 result has come, it takes 2 equal ones."
+        )
+        assert (status["queue"]["reason"], status["queue"]["slots"]) == ("another_node", 0)
         await api.pass_time(500)
         assert (await api.status(job_id))["status"] == "pending", "the other is known still"
         await api.node(node_id=a.id, secret=a.secret)
         await api.pass_time(600)  # now it is forgotten
+        assert "it is given up at 20" in (await api.status(job_id))["explanation"]
         await api.pass_time(101)
         result = await api.ok("GET", f"/results/{job_id}")
         assert (result["failure"], result["error"]) == (
@@ -181,7 +189,9 @@ async def test_draining_nodes_are_no_help(api: Api) -> None:
     job_id = await api.submit(**TWO)
     await run(a, job_id)
     await api.ok("POST", f"/nodes/{b.id}/drain")
-    assert (await api.status(job_id))["waiting_for"] == "1 of 2 equal results; a live node that has not run it"
+    status = await api.status(job_id)
+    assert status["waiting_for"] == "1 of 2 equal results; a live node that has not run it"
+    assert status["explanation"].startswith("The only node that could run it is draining; 1 result has come")
     await api.ok("POST", f"/nodes/{b.id}/resume")
     await run(b, job_id)
 

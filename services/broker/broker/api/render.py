@@ -17,7 +17,14 @@ from broker.store.records import Attempt, ClaimedJob, Job, Lost, Ref, Result
 __all__ = ["Json", "attempt_json", "claimed_json", "job_json", "lost_json", "ref_json", "result_json"]
 
 
-_WITHOUT_OUTPUT = (Failure.NODE_LOST, Failure.PLATFORM, Failure.EXPIRED, Failure.REJECTED, Failure.CANCELLED)
+_WITHOUT_OUTPUT = (
+    Failure.NODE_LOST,
+    Failure.PLATFORM,
+    Failure.EXPIRED,
+    Failure.REJECTED,
+    Failure.CANCELLED,
+    Failure.VERIFICATION,
+)
 """Failures of which the program may know nothing: who reads its error output only is told, too."""
 
 

@@ -103,6 +103,7 @@ class Reasons:
 
     def _phrase(self, job: Job, outlook: Outlook) -> str | None:
         """`waiting_for`."""
+        what: str | None
         if job.run_at is not None:
             if job.follows or job.run_at >= NEVER:
                 return "an identical job to end"
@@ -110,7 +111,7 @@ class Reasons:
             return f"{what}, at {iso(job.run_at)}"
         base = base_of(job.class_key)
         if outlook.slots(job.class_key)[0]:
-            what: str | None = "a free slot" if base == job.class_key else "a free slot of a node that has not run it"
+            what = "a free slot" if base == job.class_key else "a free slot of a node that has not run it"
         elif outlook.slots(base)[0]:
             what = "a live node that has not run it"
         else:
