@@ -108,7 +108,7 @@ BAD_FIELDS: list[tuple[str, Any]] = [
     ("labels", {"a": "x" * 300}),
     ("submitter", ""),
     ("submitter", "\x00"),
-    ("verify", {"replicas": 3}),
+    ("verify", {"replicas": 1}),
     ("callback_url", "ftp://example.com"),
     ("colour", "red"),
 ]
