@@ -2,7 +2,7 @@
 
 Orders: `ok` (exit 0), `exit N`, `platform` (the executor fails), `hang` (until told to stop). `ok` may be followed by a
 word that is printed. The output of every run names job, fence and node, so that the auditor can tell whose result was
-stored.
+stored; that of `same` does not, so that runs on honest nodes have equal results.
 """
 
 from __future__ import annotations
@@ -52,6 +52,8 @@ class SimNode(Actor):
         self.claim_number = 0
         self.claims_done = 0
         self.draining = False
+        self.lies = False
+        """Whether its result of `same` is one of its own."""
         self._room = asyncio.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
         self._links: list[asyncio.StreamWriter] = []
@@ -141,11 +143,8 @@ class SimNode(Actor):
     def outcome(self, run: Run, **fields: Any) -> dict[str, Any]:
         """The body of a completion by the run's code."""
         order, _, argument = run.code.partition(" ")
-        result: dict[str, Any] = {
-            "exit_code": 0,
-            "error": "",
-            "output": f"{argument}|{run.job_id}|{run.fence}|{self.name}",
-        }
+        whose = argument if order == "same" and not self.lies else f"{argument}|{run.job_id}|{run.fence}|{self.name}"
+        result: dict[str, Any] = {"exit_code": 0, "error": "", "output": whose}
         if order == "exit":
             result |= {"exit_code": int(argument)}
         elif order == "platform":

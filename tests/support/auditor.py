@@ -55,6 +55,7 @@ class Auditor:
         self._nothing_lost()
         self._one_end()
         self._one_winner()
+        self._verified()
         self._fences()
         self._results()
         self._limits()
@@ -142,7 +143,7 @@ class Auditor:
     def _one_winner(self) -> None:
         wins: dict[str, list[int]] = defaultdict(list)
         for (job_id, fence), attempt in self._rows.attempts.items():
-            if attempt["outcome"] == "completed":
+            if attempt["outcome"] == "completed" and self._rows.jobs[job_id]["quorum"] is None:
                 wins[job_id].append(fence)
             if attempt["ended_at"] is None and self._rows.jobs[job_id]["status"] not in ("assigned", "running"):
                 self._violates(
@@ -153,6 +154,28 @@ class Auditor:
                 self._violates(
                     "b", f"{job_id} was completed by attempts {fences}, status {self._rows.jobs[job_id]['status']}"
                 )
+
+    def _verified(self) -> None:
+        """(b) and (d) of verified jobs: a node gives one result, and the end is what the results amount to."""
+        given: dict[str, list[Row]] = defaultdict(list)
+        for (job_id, _), attempt in sorted(self._rows.attempts.items()):
+            if attempt["result_digest"] is not None:
+                given[job_id].append(attempt)
+        for job_id, row in self._rows.jobs.items():
+            nodes = [attempt["node_id"] for attempt in given[job_id]]
+            digests = [attempt["result_digest"] for attempt in given[job_id]]
+            equal = max(map(digests.count, digests), default=0)
+            if len(set(nodes)) < len(nodes) or len(nodes) > (row["replicas"] or 0):
+                self._violates("b", f"{job_id}: results of {nodes}, {row['replicas']} nodes may give one")
+            if ((row["results"] or 0), (row["equal"] or 0)) != (len(nodes), equal):
+                self._violates("d", f"{job_id}: {digests}, the row says {row['results']} results, {row['equal']} equal")
+            if row["quorum"] is None or row["status"] not in TERMINAL or row["result_of"] is not None:
+                continue
+            by_results = row["status"] == "completed" or row["failure"] == "exit"
+            if by_results != (bool(digests) and digests.count(digests[-1]) == row["quorum"]):
+                self._violates("d", f"{job_id} ended as {row['status']}/{row['failure']} with {digests}")
+            if row["failure"] == "verification" and equal + row["replicas"] - len(digests) >= row["quorum"]:
+                self._violates("d", f"{job_id} was given up with {digests}")
 
     def _fences(self) -> None:
         by_job: dict[str, list[tuple[int, Call]]] = defaultdict(list)
@@ -286,7 +309,8 @@ class Auditor:
             ended_the_job = job["fence"] == fence and job["status"] in TERMINAL
             node_id = attempt["node_id"]
             completed[node_id] += attempt["outcome"] == "completed"
-            failed[node_id] += ended_the_job and attempt["outcome"] in ("failed", "platform")
+            counts = ended_the_job or attempt["result_digest"] is not None
+            failed[node_id] += counts and attempt["outcome"] in ("failed", "platform")
             cancelled[node_id] += attempt["outcome"] == "cancelled"  # counted only when the node delivered the end
         for node_id, node in self._rows.nodes.items():
             counted = (node["jobs_completed"], node["jobs_failed"])
