@@ -36,6 +36,8 @@ class Attempt:
         self._stop: Stop | None = None
         self._sandrun_id: str | None = None
         self.stopping = threading.Event()
+        self.handed = threading.Event()
+        """Set when sandrun may have it."""
         self.started = threading.Event()
         """Set when sandrun has it."""
         self.delivering = False

@@ -270,7 +270,7 @@ class Agent:
             self._serving.claimer.give_up()
             self._serving.heartbeat.poke()
         for attempt in self.parts.attempts.open():
-            if attempt.sandrun_id is not None:
+            if attempt.handed.is_set():
                 self.parts.settlement.result(attempt, platform_failure(attempt.key, f"sandrun failed: {reason}"))
 
     def _sandrun_busy(self) -> None:

@@ -26,17 +26,22 @@ from agent.inputs import Inputs
 from agent.logs import EventLog
 from agent.model import Completion, cancelled, platform_failure
 from agent.notices import StartNotices
-from agent.sandrun_client import CALL_TIMEOUT, STATUS_WAIT, SandrunClient
+from agent.sandrun_client import CALL_TIMEOUT, FILES_TIMEOUT, SandrunClient
 from agent.sandrun_watch import SandrunWatch
 from agent.settlement import Settlement
 from agent.stopper import Stopper
 from agent.submission import Body, FileBody, build, build_from_files
 from agent.verdict import ENDED, completion
+from agent.waiting import Waiter
 
 LOG = EventLog("agent.runner")
 
 BUSY_SECONDS = 15.0  # how long a sandrun that takes no job now is asked again before the job is given back
-POLL_FIRST, POLL_LAST = 0.05, 1.0
+# How long a job may wait inside sandrun, for memory that others were promised, before it is given back.
+QUEUED_SECONDS = 60.0
+# How long a job that has a slot waits for a sandrun that has just failed somebody, before it is given back.
+DOWN_SECONDS = 1.0
+CLEAR_EVERY = 1.0
 # A foreign sandrun starts jobs from a loop that sleeps a second.
 FOREIGN_START = 2.0
 # Ours enforces the time limit itself and needs a moment to kill, collect and report.
@@ -62,6 +67,7 @@ class Runner:
         on_busy: Callable[[], None],
     ) -> None:
         self._sandrun = sandrun
+        self._waiter = Waiter(sandrun)
         self._watch = watch
         self._settlement = settlement
         self._stopper = stopper
@@ -104,6 +110,9 @@ class Runner:
     def _run(self, attempt: Attempt) -> None:
         if attempt.settled:
             return  # lost while it waited for a slot
+        if not self._watch.wait_up(DOWN_SECONDS):
+            self._settlement.release(attempt, "sandrun does not answer")
+            return
         description = self._watch.description
         _check_supported(attempt, description)
         if not self._hand_to_sandrun(attempt, description):
@@ -149,16 +158,17 @@ class Runner:
         give_up = time.monotonic() + BUSY_SECONDS
         backoff = Backoff(0.2, 3.0)
         read_timeout = FOREIGN_SUBMIT if description.foreign else CALL_TIMEOUT * 3
+        if isinstance(body, FileBody):
+            read_timeout = FILES_TIMEOUT
         while not attempt.stopping.is_set() and not attempt.settled:
             if attempt.session.lease.over:
                 self._settlement.release(attempt, "the lease was over before the start")
                 return False
             try:
-                if isinstance(body, FileBody):
-                    sandrun_id = self._sandrun.submit_files(body)
-                else:
-                    sandrun_id = self._sandrun.submit(body, read_timeout)
+                attempt.handed.set()
+                taken = self._sandrun.submit(body, read_timeout)
             except SandrunBusyError as error:
+                attempt.handed.clear()
                 pause = backoff.next()
                 if time.monotonic() + pause > give_up:
                     self._on_busy()
@@ -166,12 +176,21 @@ class Runner:
                     return False
                 attempt.stopping.wait(pause)
                 continue
-            if not attempt.launched(sandrun_id):
+            if not attempt.launched(taken.job_id):
                 self._stopper.kill(attempt)
                 break
-            return True
+            return not taken.waits or self._starts(attempt)
         if attempt.stop is Stop.CANCEL:
             self._settlement.result(attempt, cancelled(attempt.key))
+        return False
+
+    def _starts(self, attempt: Attempt) -> bool:
+        """Wait until sandrun lets it run; False when that takes too long, and it goes back for another node to run."""
+        if self._waiter.started(attempt, QUEUED_SECONDS):
+            return True
+        self._on_busy()
+        self._stopper.kill(attempt)
+        self._settlement.release(attempt, "it waited inside sandrun for memory that other jobs were promised")
         return False
 
     def _wait(self, attempt: Attempt, description: Description) -> tuple[Completion, dict[str, Any]] | None:
@@ -179,10 +198,7 @@ class Runner:
         still run."""
         enforced = description.can("limits")
         allowed = attempt.job.timeout + (LIMIT_REPORT if enforced else FOREIGN_START)
-        if description.can("wait"):
-            status = self._long_poll(attempt, allowed, with_logs=description.can("result"))
-        else:
-            status = self._poll(attempt, allowed)
+        status = self._waiter.ended(attempt, allowed, description)
         if status is not None:
             logs = status if description.can("wait", "result") else self._sandrun.logs(str(attempt.sandrun_id))
             return completion(attempt.key, status, logs, description), status
@@ -200,33 +216,6 @@ class Runner:
         self._settlement.result(attempt, gone)
         return None
 
-    def _long_poll(self, attempt: Attempt, allowed: float, *, with_logs: bool) -> dict[str, Any] | None:
-        """The status of the ended job by waiting statuses; None when the time is up or it was settled otherwise."""
-        deadline = time.monotonic() + allowed
-        logs = "&logs=true" if with_logs else ""
-        while not attempt.settled and (left := deadline - time.monotonic()) > 0:
-            wait = max(1, min(STATUS_WAIT, int(left)))
-            query = f"?wait={wait}{logs}"
-            status = self._sandrun.status(str(attempt.sandrun_id), wait + CALL_TIMEOUT, query)
-            if status.get("status") in ENDED:
-                return status
-        return None
-
-    def _poll(self, attempt: Attempt, allowed: float) -> dict[str, Any] | None:
-        """The same from a sandrun that cannot wait; its status may block for as long as the job runs."""
-        deadline = time.monotonic() + allowed
-        pause = POLL_FIRST
-        while not attempt.settled and (left := deadline - time.monotonic()) > 0:
-            try:
-                status = self._sandrun.status(str(attempt.sandrun_id), left)
-            except SandrunSilentError:
-                return None  # it was still blocked when the job's time was up
-            if status.get("status") in ENDED:
-                return status
-            attempt.ended.wait(min(pause, left))
-            pause = min(POLL_LAST, pause * 1.5)
-        return None
-
     def _wait_until_clear(self, attempt: Attempt) -> None:
         """Keep the slot until a job that cannot be killed has ended: the next one would only wait behind it."""
         LOG.warning("run_cannot_be_killed", job=attempt.key.job_id, note="its slot is taken until it ends by itself")
@@ -237,7 +226,7 @@ class Runner:
                     return
             except (SandrunGoneError, JobVanishedError):
                 return
-            attempt.session.over.wait(POLL_LAST)
+            attempt.session.over.wait(CLEAR_EVERY)
 
 
 def _check_supported(attempt: Attempt, description: Description) -> None:

@@ -5,10 +5,8 @@ A foreign one may block `/status` and `/submit` for as long as a job runs, so th
 the caller, and it gets no query string and no keep-alive.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
-
-import requests
 
 from agent.description import Description, read_description
 from agent.errors import (
@@ -23,7 +21,7 @@ from agent.errors import (
     SandrunSilentError,
 )
 from agent.submission import Body, FileBody
-from agent.transport import CONNECT_TIMEOUT, Answer, Transport
+from agent.transport import Answer, Transport
 
 HEALTH_TIMEOUT = 3.0
 CALL_TIMEOUT = 10.0
@@ -31,11 +29,18 @@ FILES_TIMEOUT = 120.0  # unpacking a large archive takes sandrun a while
 STATUS_WAIT = 25  # seconds a waiting status holds, at most what the extension allows
 
 
+class Taken(NamedTuple):
+    """A job that sandrun has taken."""
+
+    job_id: str
+    waits: bool
+    """It does not run yet: sandrun has no slot, or not the memory, for it."""
+
+
 class SandrunClient:
     """Calls to one sandrun. Usable from any thread. Errors are those of `agent.errors` under SandrunError."""
 
     def __init__(self, base_url: str) -> None:
-        self._base = base_url.rstrip("/")
         self._transport = Transport(base_url, keep_alive=False, direct=True)
 
     def describe(self) -> Description:
@@ -56,29 +61,12 @@ class SandrunClient:
         if answer.status != 200:
             raise SandrunGoneError(f"/health: status {answer.status}")
 
-    def submit(self, body: Body, read_timeout: float) -> str:
-        """Hand in a job and return sandrun's id for it.
+    def submit(self, body: Body | FileBody, read_timeout: float) -> Taken:
+        """Hand in a job. One that came as files is streamed from the disk.
 
         Raises SandrunBusyError (not now), SandrunRefusedError (never), SandrunGoneError (`sent` False: it got nothing).
         """
         return _submitted(self._call("POST", "/submit", read_timeout, body))
-
-    def submit_files(self, body: FileBody) -> str:
-        """The same for a job that came as files, streamed from the disk."""
-        try:
-            answer = requests.post(
-                f"{self._base}/submit",
-                data=body.open(),
-                headers={"Content-Type": body.content_type},
-                timeout=(CONNECT_TIMEOUT, FILES_TIMEOUT),
-                proxies={"http": "", "https": ""},
-            )
-            said = Answer(answer.status_code, answer.content, None)
-        except requests.ConnectionError as error:
-            raise SandrunGoneError(f"sandrun broke off: {type(error).__name__}", sent=True) from error
-        except requests.RequestException as error:
-            raise SandrunSilentError(f"sandrun does not take the job: {type(error).__name__}") from error
-        return _submitted(said)
 
     def status(self, job_id: str, read_timeout: float, query: str = "") -> dict[str, Any]:
         """The job's status document. JobVanishedError when sandrun does not know it."""
@@ -136,11 +124,11 @@ class SandrunClient:
     def _get(self, path: str, read_timeout: float) -> Answer:
         return self._call("GET", path, read_timeout)
 
-    def _call(self, method: str, path: str, read_timeout: float, body: Body | None = None) -> Answer:
-        data = body.data if body else None
+    def _call(self, method: str, path: str, read_timeout: float, body: Body | FileBody | None = None) -> Answer:
         kind = body.content_type if body else ""
         sent = False
         while True:
+            data = body.open() if isinstance(body, FileBody) else body.data if body else None
             try:
                 return self._transport.call(method, path, data, content_type=kind, read_timeout=read_timeout)
             except NotReachedError as error:
@@ -155,15 +143,16 @@ class SandrunClient:
                 sent = True
 
 
-def _submitted(answer: Answer) -> str:
+def _submitted(answer: Answer) -> Taken:
     if answer.status in (429, 503):
         raise SandrunBusyError(_said(answer))
     if answer.status != 200:
         raise SandrunRefusedError(f"sandrun refused the job ({answer.status}): {_said(answer)}")
-    job_id = _object(answer).get("job_id")
+    said = _object(answer)
+    job_id = said.get("job_id")
     if not isinstance(job_id, str) or not job_id:
         raise SandrunGoneError("/submit: the answer has no job_id")
-    return job_id
+    return Taken(job_id, waits=bool(said.get("queue_position")))
 
 
 def _said(answer: Answer) -> str:

@@ -92,8 +92,8 @@ class Service:
         if self._guard is not None:
             await asyncio.to_thread(self._guard.stop)
 
-    async def submit(self, parts: Sequence[UploadedPart], manifest_text: str | None, client: str) -> Job:
-        """Check an upload and queue it.
+    async def submit(self, parts: Sequence[UploadedPart], manifest_text: str | None, client: str) -> tuple[Job, int]:
+        """Check an upload and queue it; the job, and its place in the queue, 0 when it starts at once.
 
         Raises UploadError, ManifestError, RateExceededError, UnavailableError, QueueFullError or PoolClosedError.
         """
@@ -102,10 +102,10 @@ class Service:
         self._rates.check(client, self.active_jobs(client), time.monotonic())
         job = await self._checked(parts, manifest_text, client)
         job.attach(asyncio.get_running_loop())
-        self.pool.submit(job)
+        place = self.pool.submit(job)
         self.store.add(job)
         self._rates.submitted(client, time.monotonic())
-        return job
+        return job, place
 
     def reading(self, job: Job) -> AbstractContextManager[None]:
         """Keep a job's files where they are for the time of the context."""

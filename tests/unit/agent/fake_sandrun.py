@@ -15,7 +15,8 @@ EXTENSIONS = ("wait", "result", "cancel", "stdin", "slots", "limits")
 
 
 class FakeSandrun(FakeServer):
-    """`submissions` holds every accepted job's parts; `busy` answers 429 that many times."""
+    """`submissions` holds every accepted job's parts; `busy` answers 429 that many times. With `full` jobs wait inside,
+    until let_start()."""
 
     def __init__(self, extensions: tuple[str, ...] = EXTENSIONS, slots: int = 2) -> None:
         self.extensions = extensions
@@ -26,6 +27,7 @@ class FakeSandrun(FakeServer):
         self.cancelled: list[str] = []
         self.busy = 0
         self.hanging = False
+        self.full = False
         self._count = 0
         super().__init__()
 
@@ -72,6 +74,15 @@ class FakeSandrun(FakeServer):
             self.changed.notify_all()
         self.start()
 
+    def let_start(self) -> None:
+        """There is room again: what waits runs."""
+        with self.changed:
+            self.full = False
+            for job in self.jobs.values():
+                if job["queued"]:
+                    job.update(queued=False, began=time.monotonic())
+            self.changed.notify_all()
+
     def _submit(self, content_type: str, body: bytes) -> tuple[int, dict[str, Any]]:
         parts = parse_multipart(content_type, body)
         manifest = json.loads(parts.pop("manifest"))
@@ -84,19 +95,20 @@ class FakeSandrun(FakeServer):
             self.submissions.append({"manifest": manifest, **parts})
             code = parts.get(manifest["entrypoint"], b"").decode()
             self.jobs[job_id] = {"id": job_id, "began": time.monotonic(), **script(code), "manifest": manifest}
+            self.jobs[job_id]["queued"] = self.full
             self.changed.notify_all()
-            return 200, {"job_id": job_id, "status": "queued"}
+            return 200, {"job_id": job_id, "status": "queued", "queue_position": int(self.full)}
 
     def _status(self, job: dict[str, Any], query: str) -> dict[str, Any]:
         options = dict(pair.split("=") for pair in query.split("&") if pair)
         deadline = time.monotonic() + float(options.get("wait", 0))
         with self.changed:
             while not self._ended(job) and (left := deadline - time.monotonic()) > 0:
-                self.changed.wait(min(left, max(0.001, job["began"] + job["sleep"] - time.monotonic())))
+                self.changed.wait(min(left, max(0.01, job["began"] + job["sleep"] - time.monotonic())))
                 if job["id"] not in self.jobs:
                     break
             if not self._ended(job):
-                return {"job_id": job["id"], "status": "running"}
+                return {"job_id": job["id"], "status": "queued" if job["queued"] else "running"}
             metadata: dict[str, Any] = {
                 "exit_code": job["exit"],
                 "failure": job["verdict"] or ("exit" if job["exit"] else None),
@@ -116,7 +128,7 @@ class FakeSandrun(FakeServer):
 
     @staticmethod
     def _ended(job: dict[str, Any]) -> bool:
-        return bool(job.get("cancel")) or time.monotonic() >= job["began"] + job["sleep"]
+        return bool(job.get("cancel")) or (not job["queued"] and time.monotonic() >= job["began"] + job["sleep"])
 
 
 def script(code: str) -> dict[str, Any]:

@@ -109,7 +109,7 @@ def test_results_wait_while_the_broker_is_away(broker: FakeBroker, start_agent: 
     broker.start()
     assert broker.wait_status("a", "completed")["result"]["output"] == "done\n"
     assert agent.parts.outbox.wait_empty(5)
-    assert list((tmp_path / "state" / "spool").iterdir()) == []
+    wait_until(lambda: not list((tmp_path / "state" / "spool").iterdir()), "nothing is left on the disk")
 
 
 def test_killed_agents_result_is_delivered_by_its_successor(
@@ -287,6 +287,77 @@ def test_hanging_sandrun_is_noticed(
         sandrun.hanging = False
         sandrun.changed.notify_all()
     broker.wait_status("a", "assigned", "running")
+
+
+def test_sandrun_that_hangs_over_a_submit_is_noticed_in_seconds(
+    broker: FakeBroker, sandrun: FakeSandrun, start_agent: StartAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have the job by now, so the attempt counts; but the job does not wait for the call's own patience."""
+    monkeypatch.setattr("agent.sandrun_client.HEALTH_TIMEOUT", 0.3)
+    monkeypatch.setattr("agent.sandrun_watch.HEALTH_EVERY", 0.2)
+    broker.lease = 60
+    start_agent()
+    broker.wait_for(lambda: broker.calls["/claim"])
+    with sandrun.changed:
+        sandrun.hanging = True
+    broker.submit("a")
+    broker.wait_for(lambda: broker.completions or broker.released, timeout=5)
+    assert [said["failure"] for said in broker.completions] == ["platform"]
+    with sandrun.changed:
+        sandrun.hanging = False
+        sandrun.changed.notify_all()
+    assert broker.wait_status("a", "completed")["attempt"] == 2
+    sandrun.wait_for(lambda: sandrun.cancelled == ["job_1"])  # the one that it took while it hung
+
+
+def test_job_that_finds_sandrun_away_goes_back(
+    broker: FakeBroker, sandrun: FakeSandrun, start_agent: StartAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With files or without: what sandrun never got is no attempt."""
+    monkeypatch.setattr("agent.runner.DOWN_SECONDS", 0.1)
+    broker.lease = 60
+    agent = start_agent()
+    broker.wait_for(lambda: broker.calls["/claim"])
+    sandrun.stop()
+    broker.submit("a")
+    broker.wait_for(lambda: broker.released)
+    assert broker.completions == []
+    sandrun.start()
+    assert broker.wait_status("a", "completed")["attempt"] == 1
+    assert not agent.crash.happened.is_set()
+
+
+def test_time_in_sandruns_queue_is_not_the_jobs_time(
+    broker: FakeBroker, sandrun: FakeSandrun, start_agent: StartAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two large jobs, memory for one: the second waits inside sandrun, is not announced as started and not ended."""
+    monkeypatch.setattr("agent.runner.LIMIT_REPORT", 0.5)
+    broker.lease = 60
+    sandrun.full = True
+    broker.submit("a", "sleep 1.5\necho late", timeout=2)
+    start_agent()
+    broker.wait_for(lambda: broker.status("a") == "assigned" and sandrun.submissions)
+    seen = sandrun.calls["/status/job_1"]
+    sandrun.wait_for(lambda: sandrun.calls["/status/job_1"] >= seen + 3)
+    assert (broker.status("a"), broker.started) == ("assigned", [])
+    sandrun.let_start()
+    job = broker.wait_status("a", "completed")
+    assert (job["attempt"], job["result"]["output"], broker.started) == (1, "late\n", ["a"])
+
+
+def test_job_that_waits_too_long_in_sandrun_goes_back(
+    broker: FakeBroker, sandrun: FakeSandrun, start_agent: StartAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.runner.QUEUED_SECONDS", 0.5)
+    monkeypatch.setattr("agent.lifecycle.BUSY_BASE", 0.5)
+    broker.lease = 60
+    sandrun.full = True
+    broker.submit("a")
+    start_agent()
+    broker.wait_for(lambda: broker.released)
+    assert sandrun.cancelled == ["job_1"]
+    sandrun.let_start()
+    assert broker.wait_status("a", "completed")["attempt"] == 1
 
 
 def test_busy_sandrun_is_asked_again_within_the_lease(

@@ -86,9 +86,9 @@ class TestPool:
     ) -> None:
         pool = make_pool()
         jobs = [a_job() for _ in range(4)]
-        for job in jobs:
-            pool.submit(job)
+        assert [pool.submit(job) for job in jobs[:2]] == [0, 0]
         wait_until(lambda: len(keeper.started) == 2)
+        assert [pool.submit(job) for job in jobs[2:]] == [1, 2]
         assert (pool.counts(), pool.free()) == ((2, 2), 0)
         assert [pool.position(job) for job in jobs[2:]] == [1, 2]
         keeper.end(jobs[0])
@@ -136,8 +136,7 @@ class TestPool:
     ) -> None:
         pool = make_pool(slots=3, queue=5, memory_bytes=1024 * MIB)
         big, other, small = a_job(memory_mb=800), a_job(memory_mb=800), a_job(memory_mb=100)
-        for job in (big, other, small):
-            pool.submit(job)
+        assert [pool.submit(job) for job in (big, other, small)][1:] == [1, 2]
         wait_until(lambda: keeper.started == [big])
         assert pool.counts() == (2, 1)  # arrival order holds: the small one does not overtake
         keeper.end(big)
@@ -148,7 +147,7 @@ class TestPool:
     ) -> None:
         pool = make_pool(memory_bytes=100 * MIB)
         job = a_job(memory_mb=500)
-        pool.submit(job)
+        assert pool.submit(job) == 0
         wait_until(lambda: keeper.started == [job])
 
     def test_a_fault_of_ours_is_no_verdict_and_takes_no_slot(self) -> None:

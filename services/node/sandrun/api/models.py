@@ -86,6 +86,7 @@ class Submitted(Answer):
 
     job_id: JobId
     status: Literal["queued"]
+    queue_position: Annotated[int, Field(description="0: it starts at once.")]
     ignored_fields: Annotated[list[str] | None, Field(description="Of the manifest, that mean nothing here.")] = None
 
 

@@ -60,8 +60,8 @@ def client_of(request: Request) -> str:
 async def submit(request: Request, service: ServiceDep) -> dict[str, Any]:
     """Queue a job: one or more `files` parts and a `manifest`."""
     async with read_submission(request, service.settings.upload_bytes) as (parts, manifest):
-        job = await service.submit(parts, manifest, client_of(request))
-    answer: dict[str, Any] = {"job_id": job.id, "status": "queued"}
+        job, place = await service.submit(parts, manifest, client_of(request))
+    answer: dict[str, Any] = {"job_id": job.id, "status": "queued", "queue_position": place}
     if job.manifest.ignored:
         answer["ignored_fields"] = list(job.manifest.ignored)
     return answer

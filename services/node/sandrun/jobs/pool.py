@@ -6,6 +6,7 @@ tied to the thread, not to the process).
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
@@ -63,8 +64,9 @@ class SlotPool:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, job: Job) -> None:
-        """Queue a job. Raises QueueFullError or PoolClosedError; the job is untouched then.
+    def submit(self, job: Job) -> int:
+        """Queue a job; its place in the queue, 0 when it starts at once. Raises QueueFullError or PoolClosedError; the
+        job is untouched then.
 
         A job that a free slot takes at once does not count against the queue's length.
         """
@@ -77,6 +79,7 @@ class SlotPool:
             self._queue.append(job)
             self._waiting_bytes += job.input_bytes
             self._condition.notify()
+            return len(self._queue) - self._starting()
 
     def cancel(self, job: Job) -> None:
         """End a job that waits or runs; harmless when it has ended."""
@@ -146,6 +149,17 @@ class SlotPool:
             return True
         promised = sum(job.manifest.limits.memory_bytes for job in self._running)
         return promised + self._queue[0].manifest.limits.memory_bytes <= self._memory_bytes
+
+    def _starting(self) -> int:
+        """How many of the queue start at once: threads that were woken have not taken their jobs yet."""
+        promised = sum(job.manifest.limits.memory_bytes for job in self._running)
+        starting = 0
+        for job in itertools.islice(self._queue, self._free()):
+            promised += job.manifest.limits.memory_bytes
+            if self._memory_bytes is not None and promised > self._memory_bytes and (self._running or starting):
+                break
+            starting += 1
+        return starting
 
     def _free(self) -> int:
         return len(self._threads) - len(self._running)
