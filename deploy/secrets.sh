@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the secrets of the TLS overlay, each in a file of its own, unless they are there. They are never printed.
+# Makes the secrets of the overlays, each in a file of its own, unless they are there. They are never printed.
 # The folder is the caller's alone (0700); the containers' user 1000 gets single files of it by mount.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -22,5 +22,6 @@ random() { od -An -N32 -tx1 /dev/urandom | tr -d ' \n'; }
 
 random | keep admin_key
 random | keep join_token
+random | keep metrics_key
 keep tls_certificate </dev/null
 keep tls_key </dev/null
