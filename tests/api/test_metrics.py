@@ -140,7 +140,7 @@ async def test_nothing_that_strangers_send_makes_more_series(api: Api) -> None:
     await api.submit()
     before = await scrape(api)
     bodies = [{"code": "x", "requires": {"labels": {f"l{n}": f'v{n}"}}\n# HELP x y\n'}}} for n in range(150)] + [
-        {"code": "x", "requires": {"region": f"r{n}"}, "memory_mb": 64 * n + 1} for n in range(150)
+        {"code": "x", "requires": {"region": f"r{n}"}, "memory_mb": 64 * n + 17} for n in range(150)
     ]
     await api.ok("POST", "/submit/batch", {"jobs": bodies})
     for n in range(20):

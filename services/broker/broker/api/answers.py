@@ -618,7 +618,7 @@ class NodeEventAnswer(Answer):
     kind: NodeEventKind
     session_number: int | None
     attempts: int = Field(description="How many were taken back from it.")
-    reason: str | None = Field(description="Why a session ended: replaced, left, evicted.")
+    reason: str | None = Field(description="Why a session ended: replaced, left, evicted, restored.")
     by: str | None = Field(description="The key that did it; null without keys, and for clients.")
     by_name: str | None
     text: str = Field(description="The same in a sentence.")

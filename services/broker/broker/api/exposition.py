@@ -145,6 +145,8 @@ class _BrokerCollector(Collector):
         yield _gauge("database_bytes", "Size of the database file.", load.database_bytes)
         yield _gauge("database_wal_bytes", "Size of its write-ahead log.", load.log_bytes)
         yield _gauge("disk_free_bytes", "Free room on the database's disk.", load.free_bytes)
+        if load.backed_up_at is not None:
+            yield _gauge("backup_timestamp_seconds", "When broker-backup was last used.", load.backed_up_at)
 
     def _files(self) -> Iterator[Metric]:
         folder = self._broker.folder

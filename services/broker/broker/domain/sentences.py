@@ -98,7 +98,11 @@ def what_happened(kind: NodeEventKind, reason: str | None, session: int | None, 
         case NodeEventKind.SESSION_BEGAN:
             return f"It registered: session {session} began."
         case NodeEventKind.SESSION_ENDED:
-            why = {"evicted": "its join token was revoked", "left": "it had said that it leaves"}
+            why = {
+                "evicted": "its join token was revoked",
+                "left": "it had said that it leaves",
+                "restored": "the broker came back from a backup",
+            }
             return f"Session {session} ended: {why.get(reason or '', 'the next one took its place')}{taken}."
         case NodeEventKind.SILENT:
             return f"Nothing was heard of it until its lease ended{taken}."

@@ -123,7 +123,7 @@ class NodeEventKind(StrEnum):
     """It registered."""
     SESSION_ENDED = "session_ended"
     """Its next session began (reason `replaced`, or `left` when it had said that it leaves), or its join token was
-    revoked (`evicted`)."""
+    revoked (`evicted`), or the broker's database came back from a backup (`restored`)."""
     SILENT = "silent"
     """Its lease ended: nothing was heard of it for NODE_TIMEOUT."""
     LINK_BROKE = "link_broke"

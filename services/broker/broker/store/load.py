@@ -1,10 +1,11 @@
 """How busy the store is, for whoever watches the broker."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from broker.domain.histogram import Histogram
 
-__all__ = ["StoreLoad"]
+__all__ = ["StoreLoad", "stamp_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +27,10 @@ class StoreLoad:
     """The write-ahead log, which is folded into the database now and then."""
     free_bytes: int
     """Room on the disk that the database lies on."""
+    backed_up_at: float | None
+    """When the last backup was made; None when none is known of."""
+
+
+def stamp_of(database: Path) -> Path:
+    """The file whose time tells when the database was backed up last."""
+    return database.with_name(database.name + ".backed-up")

@@ -16,7 +16,7 @@ from broker.store.access import SqliteAccess
 from broker.store.base import Subscriber
 from broker.store.changes import Changes
 from broker.store.connection import FileLock, connect_reader, connect_writer
-from broker.store.load import StoreLoad
+from broker.store.load import StoreLoad, stamp_of
 from broker.store.migrate import migrate
 from broker.store.node_log import SqliteNodeLog
 from broker.store.ops import claim as claiming
@@ -305,6 +305,7 @@ class SqliteStore:
             database_bytes=_size(self._database),
             log_bytes=_size(self._database.with_name(self._database.name + "-wal")),
             free_bytes=disk.f_bavail * disk.f_frsize,
+            backed_up_at=_changed_at(stamp_of(self._database)),
         )
 
     def trouble(self) -> str | None:
@@ -325,3 +326,10 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:
         return 0  # there is no log before the first change
+
+
+def _changed_at(path: Path) -> float | None:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return None

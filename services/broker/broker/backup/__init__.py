@@ -1,0 +1,1 @@
+"""`broker-backup` and its way back: a live broker's data as one tar, and a fresh volume made of it."""
