@@ -1,16 +1,23 @@
-"""One bundle of a broker and three nodes for the tests that do not break it."""
+"""One bundle of a broker and three nodes, and one with the TLS overlay, for the tests that do not break them."""
 
 from collections.abc import Iterator
 
 import pytest
 
 from support.bundle import Bundle
+from support.overlay import Overlay, running
 
 
 @pytest.fixture(scope="package")
 def bundle() -> Iterator[Bundle]:
     with Bundle(nodes=3) as running:
         yield running
+
+
+@pytest.fixture(scope="package")
+def overlay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Overlay]:
+    with running(tmp_path_factory.mktemp("secrets")) as overlay:
+        yield overlay
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,100 +1,20 @@
 """The TLS overlay as a user starts it: certificates that verify, redirects, keys, streams, limits, one way in."""
 
 import json
-import os
-import socket
-import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from support.bundle import free_port
+from support.overlay import ROOT, Overlay
 
-ROOT = Path(__file__).resolve().parents[2]
 MIB = 1024 * 1024
 H2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 SETTINGS_FRAME = 4
-
-
-@dataclass
-class Overlay:
-    """The running overlay: how to call compose, the environment, where it answers, and who vouches for it."""
-
-    compose: list[str]
-    environment: dict[str, str]
-    https: int
-    http: int
-    secrets: Path
-    trust: ssl.SSLContext
-
-    @property
-    def url(self) -> str:
-        return f"https://localhost:{self.https}"
-
-    @property
-    def key(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {(self.secrets / 'admin_key').read_text().strip()}"}
-
-    def client(self, **options: Any) -> httpx.Client:
-        return httpx.Client(base_url=self.url, verify=self.trust, trust_env=False, timeout=30, **options)
-
-    def run(self, *command: str) -> str:
-        run = subprocess.run(
-            [*self.compose, *command], env=self.environment, capture_output=True, text=True, timeout=180, check=False
-        )
-        assert run.returncode == 0, run.stderr
-        return run.stdout
-
-    def tls(self, protocol: str) -> ssl.SSLSocket:
-        """A connection that offers one protocol."""
-        context = ssl.create_default_context(cafile=str(self.secrets / "root.crt"))
-        context.set_alpn_protocols([protocol])
-        return context.wrap_socket(
-            socket.create_connection(("127.0.0.1", self.https), timeout=10), server_hostname="localhost"
-        )
-
-
-@pytest.fixture(scope="module")
-def overlay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Overlay]:
-    secrets = tmp_path_factory.mktemp("secrets")
-    ports = free_port(), free_port()
-    environment = os.environ | {
-        "SANDRUN_SECRETS": str(secrets),
-        "SANDRUN_ADDRESS": "127.0.0.1",
-        "SANDRUN_HTTPS_PORT": str(ports[0]),
-        "SANDRUN_HTTP_PORT": str(ports[1]),
-        "SANDRUN_MAX_BODY": "4MiB",
-        "SANDRUN_DOMAIN": "localhost",
-        "SANDRUN_TLS": "internal",
-    }
-    files = ["--file", str(ROOT / "compose.yaml"), "--file", str(ROOT / "deploy/tls.yaml")]
-    compose = ["docker", "compose", "--project-directory", str(ROOT), *files]
-    compose += ["--project-name", f"sandrun-test-tls-{os.getpid()}"]
-    subprocess.run([ROOT / "deploy/secrets.sh"], env=environment, check=True, timeout=10)
-    try:
-        up = [*compose, "up", "--detach", "--wait", "--wait-timeout", "120"]
-        run = subprocess.run(up, env=environment, capture_output=True, text=True, timeout=180, check=False)
-        logs = subprocess.run(
-            [*compose, "logs"], env=environment, capture_output=True, text=True, timeout=60, check=False
-        )
-        assert run.returncode == 0, run.stderr + logs.stdout
-        root = [*compose, "exec", "-T", "caddy", "cat", "/data/caddy/pki/authorities/local/root.crt"]
-        certificate = subprocess.run(root, env=environment, capture_output=True, check=True, timeout=30).stdout
-        (secrets / "root.crt").write_bytes(certificate)
-        trust = ssl.create_default_context(cafile=str(secrets / "root.crt"))
-        yield Overlay(compose, environment, *ports, secrets, trust)
-    finally:
-        down = [*compose, "down", "--volumes", "--timeout", "2"]
-        subprocess.run(down, env=environment, check=True, capture_output=True, timeout=120)
 
 
 def test_the_certificate_is_the_authoritys_and_nobody_elses(overlay: Overlay) -> None:
@@ -190,15 +110,13 @@ def test_bodies_are_bounded_twice(overlay: Overlay) -> None:
 
 
 def test_a_broker_that_is_away_is_a_json_error(overlay: Overlay) -> None:
-    overlay.run("pause", "broker")
     try:
-        overlay.run("stop", "--timeout", "1", "broker")
+        overlay.run("stop", "--timeout", "5", "broker")
         with overlay.client() as client:
             answer = client.get("/health")
         assert (answer.status_code, answer.headers["retry-after"], answer.json()["reason"]) == (503, "2", "stopping")
     finally:
-        overlay.run("start", "broker")
-        overlay.run("up", "--detach", "--wait", "--wait-timeout", "60")
+        overlay.up()
 
 
 def test_only_the_overlay_is_published_and_nothing_in_it_is_privileged(overlay: Overlay) -> None:
@@ -258,12 +176,18 @@ def test_a_job_reaches_neither_broker_nor_caddy(overlay: Overlay) -> None:
     assert len(result["output"].splitlines()) == len(targets) + 3
 
 
-def test_a_client_cannot_lie_about_its_address(overlay: Overlay) -> None:
-    """Wrong keys are counted by address: were X-Forwarded-For believed, each of these would come from another one."""
+def test_keys_are_made_and_ended_by_a_command_in_the_container(overlay: Overlay) -> None:
+    command = ("exec", "-T", "broker", "broker-keys")
+    key = overlay.run(*command, "create", "--name", "ci", "--expires-in", "1h", "--submissions-per-minute", "5").strip()
+    shown = {"Authorization": f"Bearer {key}"}
     with overlay.client() as client:
-        wrong = {"Authorization": "Bearer " + "0" * 64}
-        statuses = [
-            client.get("/jobs", headers=wrong | {"X-Forwarded-For": f"203.0.113.{n}"}).status_code for n in range(60)
-        ]
-        assert (statuses[0], statuses[-1]) == (401, 429)
-        assert client.get("/jobs", headers=overlay.key).status_code == 200, "a right key is served"
+        assert client.post("/submit", json={"code": "print(1)"}, headers=shown).status_code == 200
+        assert client.get("/nodes", headers=shown).status_code == 200
+        (own,) = client.get("/usage", headers=shown).json()["owners"]
+        assert own["limits"]["submissions_per_minute"] == {"limit": 5, "used": 1}
+        listed = overlay.run(*command, "list")
+        assert (own["owner"] in listed, key in listed) == (True, False)
+        turned = {"Authorization": f"Bearer {overlay.run(*command, 'rotate', own['owner'], '--grace', '0s').strip()}"}
+        assert [client.get("/jobs", headers=each).status_code for each in (shown, turned)] == [401, 200]
+        overlay.run(*command, "revoke", own["owner"])
+        assert client.get("/jobs", headers=turned).json()["reason"] == "key_revoked"
