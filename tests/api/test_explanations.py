@@ -256,6 +256,10 @@ async def test_an_identical_job_is_under_way(api: Api) -> None:
             "The program had 65 processes; the limit is 64 processes.",
         ),
         ({"failure": "processes"}, "The program had more processes than its limit."),
+        (
+            {"failure": "rejected", "message": "x.zip: not a zip file"},
+            "No node could run the job: x.zip: not a zip file.",
+        ),
     ],
 )
 async def test_verdicts(api: Api, said: dict[str, Any], words: str) -> None:

@@ -17,6 +17,7 @@ AgentError
     │   └── SandrunSilentError    it took the request and says nothing within the time given
     ├── SandrunBusyError      not now (429, 503)
     ├── SandrunRefusedError   it will never run this job
+    │   └── BadUploadError    nor would any other: its files are wrong
     └── JobVanishedError      it does not know the job (any more)
 """
 
@@ -117,6 +118,10 @@ class SandrunBusyError(SandrunError):
 
 class SandrunRefusedError(SandrunError):
     """sandrun will not run this job."""
+
+
+class BadUploadError(SandrunRefusedError):
+    """No sandrun would take these files: the job's own fault."""
 
 
 class JobVanishedError(SandrunError):

@@ -166,6 +166,11 @@ def platform_failure(key: Key, message: str) -> Completion:
     return Completion(key=key, failure="platform", message=message[:500])
 
 
+def rejected(key: Key, message: str) -> Completion:
+    """The job can be run nowhere: what it was submitted with is wrong."""
+    return Completion(key=key, failure="rejected", message=message[:500])
+
+
 def cancelled(key: Key) -> Completion:
     """The job was ended because its owner asked."""
     return Completion(key=key, failure="cancelled")

@@ -13,6 +13,7 @@ from agent.backoff import Backoff
 from agent.description import Description
 from agent.errors import (
     BadSubmissionError,
+    BadUploadError,
     BrokerRefusedError,
     InputLostError,
     JobVanishedError,
@@ -24,7 +25,7 @@ from agent.errors import (
 )
 from agent.inputs import Inputs
 from agent.logs import EventLog
-from agent.model import Completion, cancelled, platform_failure
+from agent.model import Completion, cancelled, platform_failure, rejected
 from agent.notices import StartNotices
 from agent.sandrun_client import CALL_TIMEOUT, FILES_TIMEOUT, SandrunClient
 from agent.sandrun_watch import SandrunWatch
@@ -94,6 +95,8 @@ class Runner:
             self._input_lost(attempt, error)
         except SessionOverError as error:
             attempt.session.end(error.reason)
+        except BadUploadError as error:
+            self._settlement.result(attempt, rejected(attempt.key, str(error)))
         except (SandrunRefusedError, BadSubmissionError) as error:
             self._settlement.result(attempt, platform_failure(attempt.key, str(error)))
         except Exception as error:

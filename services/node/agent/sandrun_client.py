@@ -12,6 +12,7 @@ from agent.description import Description, read_description
 from agent.errors import (
     AnswerTimeoutError,
     BadAnswerError,
+    BadUploadError,
     CallError,
     JobVanishedError,
     NotReachedError,
@@ -146,6 +147,8 @@ class SandrunClient:
 def _submitted(answer: Answer) -> Taken:
     if answer.status in (429, 503):
         raise SandrunBusyError(_said(answer))
+    if answer.status == 400 and _reason(answer) == "bad_upload":
+        raise BadUploadError(_said(answer))
     if answer.status != 200:
         raise SandrunRefusedError(f"sandrun refused the job ({answer.status}): {_said(answer)}")
     said = _object(answer)
@@ -160,6 +163,14 @@ def _said(answer: Answer) -> str:
         return str(answer.json().get("error") or "")[:300]
     except BadAnswerError:
         return f"status {answer.status}"
+
+
+def _reason(answer: Answer) -> str:
+    """The word by which our sandrun tells what the job's own fault is."""
+    try:
+        return str(answer.json().get("reason") or "")
+    except BadAnswerError:
+        return ""
 
 
 def _object(answer: Answer) -> dict[str, Any]:

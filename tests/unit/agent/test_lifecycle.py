@@ -35,6 +35,22 @@ def test_job_runs_and_its_result_is_delivered(
     }
 
 
+def test_files_that_no_sandrun_takes_are_the_jobs_own_fault(
+    broker: FakeBroker, sandrun: FakeSandrun, start_agent: StartAgent
+) -> None:
+    sandrun.refuse["/submit"] = [
+        (400, {"error": "x.tgz: not a readable archive", "reason": "bad_upload"}),
+        (400, {"error": "memory_mb: this node's maximum"}),
+    ]
+    start_agent()
+    broker.submit("wrong")
+    result = broker.wait_status("wrong", "failed")["result"]
+    assert (result["failure"], result["message"]) == ("rejected", "x.tgz: not a readable archive")
+    broker.submit("elsewhere")
+    broker.wait_for(lambda: any(said["job_id"] == "elsewhere" for said in broker.completions))
+    assert broker.completions[-1]["failure"] == "platform"
+
+
 def test_registration_tells_what_the_node_has(
     broker: FakeBroker, start_agent: StartAgent, sandrun: FakeSandrun
 ) -> None:

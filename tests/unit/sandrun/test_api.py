@@ -265,6 +265,8 @@ class TestBadRequests:
         answer = node.post(files, manifest)
         assert answer.status_code == 400
         assert says in answer.json()["error"]
+        its_own_fault = says in ("no file 'nope.py'", "must not leave", "not a zip file", "twice")
+        assert (answer.json().get("reason") == "bad_upload") is its_own_fault
 
     @pytest.mark.parametrize(
         ("body", "kind"),

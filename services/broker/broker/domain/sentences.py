@@ -163,6 +163,8 @@ def why_failed(
             return f"The executor failed {times(losses)}; {allowed}; the last time{said or ' it did not say why'}."
         case Failure.TIMEOUT if losses > max_retries:
             return f"The job's nodes kept it beyond its timeout of {timeout:g} s {times(losses)}; {allowed}."
+        case Failure.REJECTED if message:
+            return f"No node could run the job{said}."
         case Failure.REJECTED:
             return "No node could run the job, and none came that could."
         case Failure.EXPIRED:

@@ -46,7 +46,7 @@ class Failure(StrEnum):
     PLATFORM = "platform"
     """The executor failed more often than MAX_RETRIES allows."""
     REJECTED = "rejected"
-    """No node could ever run it."""
+    """No node could ever run it: none came that could, or a node found its files to be wrong."""
     EXPIRED = "expired"
     """Its deadline passed while it was pending."""
     VERIFICATION = "verification"

@@ -152,7 +152,7 @@ def why_failed(job: Job, details: str | None = None) -> str | None:
         reruns=job.reruns,
         max_retries=job.max_retries,
         details=known,
-        message=known.get("message") if job.failure is Failure.PLATFORM else None,
+        message=known.get("message") if job.failure in (Failure.PLATFORM, Failure.REJECTED) else None,
         deadline=iso(job.give_up_at),
         ran=job.fence > 0,
     )

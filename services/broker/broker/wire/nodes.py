@@ -211,7 +211,19 @@ class Completed(BaseModel):
     exit_code: SafeInt | None = None
     fence: SafeInt | None = None
     failure: (
-        Literal["exit", "signal", "timeout", "cpu", "memory", "output", "disk", "processes", "cancelled", "platform"]
+        Literal[
+            "exit",
+            "signal",
+            "timeout",
+            "cpu",
+            "memory",
+            "output",
+            "disk",
+            "processes",
+            "cancelled",
+            "rejected",
+            "platform",
+        ]
         | None
     ) = None
     limit: Limit | None = None

@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from sandrun.jobs.manifest import ManifestError
+from sandrun.jobs.manifest import EntrypointError, ManifestError
 from sandrun.jobs.pool import PoolClosedError, QueueFullError
 from sandrun.jobs.rates import RateExceededError
 from sandrun.jobs.uploads import UploadError
@@ -21,6 +21,7 @@ __all__ = ["ApiError", "install"]
 
 log = logging.getLogger(__name__)
 
+BAD_UPLOAD = "bad_upload"  # what the files are, not what this node allows: no other node would take them either
 QUEUE_RETRY_SECONDS = 2
 UNAVAILABLE_RETRY_SECONDS = 60
 
@@ -49,7 +50,10 @@ def install(app: FastAPI) -> None:
 
 
 async def _not_acceptable(request: Request, error: Exception) -> JSONResponse:
-    return _answer(400, str(error))
+    content = {"error": str(error)}
+    if isinstance(error, UploadError | EntrypointError):
+        content["reason"] = BAD_UPLOAD
+    return JSONResponse(content, 400)
 
 
 async def _not_now(request: Request, error: Exception) -> JSONResponse:

@@ -16,7 +16,7 @@ from sandrun import languages
 from sandrun.sandbox.spec import MIB, Limits
 from sandrun.settings import Settings
 
-__all__ = ["Manifest", "ManifestError", "choose_entrypoint", "choose_interpreter", "parse_manifest"]
+__all__ = ["EntrypointError", "Manifest", "ManifestError", "choose_entrypoint", "choose_interpreter", "parse_manifest"]
 
 DEFAULT_ENTRYPOINTS = ("main.py", "index.js", "run.sh")
 DEFAULT_INTERPRETER = "python3"
@@ -38,6 +38,10 @@ KNOWN_FIELDS = frozenset((*OTHER_FIELDS, *INTEGER_LIMITS, "timeout", "cpu_second
 
 class ManifestError(Exception):
     """The manifest cannot be accepted. The text names the field and says what would be right."""
+
+
+class EntrypointError(ManifestError):
+    """The upload has no file to run: no node could take it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,19 +83,21 @@ def parse_manifest(text: str, settings: Settings) -> Manifest:
 
 
 def choose_entrypoint(manifest: Manifest, paths: Sequence[str]) -> str:
-    """The file to run, given the names of the uploaded ones. Raises ManifestError when none fits."""
+    """The file to run, given the names of the uploaded ones. Raises EntrypointError when none fits."""
     names = set(paths)
     if manifest.entrypoint is not None:
         wanted = manifest.entrypoint.removeprefix("./")
         if wanted not in names:
-            raise ManifestError(f"entrypoint: there is no file {wanted!r} in the upload")
+            raise EntrypointError(f"entrypoint: there is no file {wanted!r} in the upload")
         return wanted
     for name in DEFAULT_ENTRYPOINTS:
         if name in names:
             return name
     if len(names) == 1:
         return next(iter(names))
-    raise ManifestError(f"entrypoint: missing; name the file to run, or upload one of {', '.join(DEFAULT_ENTRYPOINTS)}")
+    raise EntrypointError(
+        f"entrypoint: missing; name the file to run, or upload one of {', '.join(DEFAULT_ENTRYPOINTS)}"
+    )
 
 
 def choose_interpreter(manifest: Manifest, entrypoint: str, available: Mapping[str, languages.Interpreter]) -> str:
