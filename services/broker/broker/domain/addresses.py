@@ -6,6 +6,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 __all__ = ["Allowed", "is_public"]
 
 Address = IPv4Address | IPv6Address
+GLOBAL_UNICAST = ip_network("2000::/3")
+"""All that IANA has given out for the public internet. Python calls global what nobody routes, such as ::127.0.0.1."""
 
 
 def is_public(address: Address) -> bool:
@@ -16,6 +18,7 @@ def is_public(address: Address) -> bool:
             return is_public(inner)
         if address in ip_network("64:ff9b::/96"):  # NAT64, RFC 6052
             return is_public(IPv4Address(int(address) & 0xFFFFFFFF))
+        return address in GLOBAL_UNICAST and address.is_global
     return address.is_global and not address.is_multicast
 
 

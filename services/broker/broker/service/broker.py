@@ -7,6 +7,7 @@ from collections.abc import Callable
 from broker.clock import Clock
 from broker.domain.fairshare import FairShare
 from broker.domain.words import JobStatus
+from broker.service.callbacks import Caller
 from broker.service.claim import Claims
 from broker.service.events import EventHub
 from broker.service.files import Files
@@ -134,7 +135,7 @@ class Broker:
         self.files = Files(store, book, self.folder, clock, settings)
         self.claims = Claims(store, book, queue, clock, settings, self.meter.claims)
         self.queries = Queries(store, book, self.waits, clock, settings)
-        self.webhooks = Webhooks(store.webhooks, self.queries.result, clock, settings)
+        self.webhooks = Webhooks(store.webhooks, store.result, Caller(clock, settings), clock)
         self.reaper = Reaper(store, book, queue, self.links, self.files, self.webhooks, clock, settings)
         self.submits = Submits(store, book, queue, self.fair, clock, settings, self.quotas, self.webhooks)
         self.finishing = Finishing(store, book, self.links, self.files, clock, settings)

@@ -16,10 +16,11 @@ from broker.domain.limits import JOB_BYTES
 from broker.domain.placement import JobClass
 from broker.domain.words import JobStatus
 from broker.errors import IdempotencyConflictError, InvalidFieldError, OverloadedError
+from broker.service.callbacks import check_url
 from broker.service.matching import ClaimQueue
 from broker.service.quotas import Quotas
 from broker.service.sessions import SessionBook
-from broker.service.webhooks import Webhooks, check_url
+from broker.service.webhooks import Webhooks
 from broker.settings import Settings
 from broker.store.base import Store
 from broker.store.records import Idempotency, NewJob, StoredFile, Submission, SubmitOutcome, Webhook
