@@ -1,6 +1,6 @@
 # `make` prints what there is. Every target is one line that CI could run too.
 .DEFAULT_GOAL := help
-.PHONY: help up up-tls stop down status logs images test unit integration check fix venv lock hostile abuse bench doctor clean fuzz sbom scan audit
+.PHONY: help up up-tls up-monitoring stop down status logs images test unit integration check fix venv lock hostile abuse bench doctor clean fuzz sbom scan audit
 SHELL := /bin/bash
 
 NODES ?= 3
@@ -17,6 +17,9 @@ up: ## Build, start NODES=3 nodes, run a first job (installs what is missing whe
 
 up-tls: ## The same with TLS in front and keys required (docs/tls.md)
 	@NODES=$(NODES) deploy/up-tls.sh
+
+up-monitoring: ## The bundle with Prometheus on 127.0.0.1:9090 (docs/operations.md); with TLS: make up-tls MONITORING=1
+	@deploy/secrets.sh && COMPOSE_FILE=compose.yaml:deploy/monitoring.yaml NODES=$(NODES) deploy/up.sh
 
 stop: ## Stop the bundle; jobs and results stay
 	@docker compose stop
@@ -65,11 +68,11 @@ doctor: ## Prove every layer of the sandbox on this host, in a node container
 
 ##@ Ship it
 sbom: ## What is in the images, as CycloneDX documents in build/
-	@mkdir -p build; for image in broker node caddy; do \
+	@mkdir -p build; for image in broker node caddy prometheus; do \
 	python3 deploy/sbom.py sandrun-$$image:$${SANDRUN_TAG:-latest} >build/sbom-$$image.json && echo build/sbom-$$image.json; done
 
 scan: ## Look for secrets in every layer of the images
-	@python3 deploy/image_secrets.py $(foreach image,broker node caddy,sandrun-$(image):$${SANDRUN_TAG:-latest})
+	@python3 deploy/image_secrets.py $(foreach image,broker node caddy prometheus,sandrun-$(image):$${SANDRUN_TAG:-latest})
 
 audit: ## Ask PyPI for known holes in the locked requirements (pip-audit, in an environment of its own)
 	@deploy/audit.sh
@@ -81,7 +84,7 @@ venv: .venv/.complete ## Make .venv from the locked requirements
 	@deploy/bootstrap/venv.sh
 
 images: ## Build all images
-	@COMPOSE_FILE=compose.yaml:deploy/tls.yaml deploy/images.sh
+	@SANDRUN_ALL_IMAGES=1 deploy/images.sh
 
 fix: venv ## Format, and mend what ruff can
 	.venv/bin/ruff check --fix services tests bench deploy
@@ -91,4 +94,4 @@ lock: ## Write the requirements files anew (needs uv)
 	deploy/lock.sh
 
 clean: down ## Remove also the images and .venv
-	@docker image rm -f sandrun-broker:$${SANDRUN_TAG:-latest} sandrun-node:$${SANDRUN_TAG:-latest} sandrun-caddy:$${SANDRUN_TAG:-latest}; rm -rf .venv
+	@docker image rm -f sandrun-broker:$${SANDRUN_TAG:-latest} sandrun-node:$${SANDRUN_TAG:-latest} sandrun-caddy:$${SANDRUN_TAG:-latest} sandrun-prometheus:$${SANDRUN_TAG:-latest}; rm -rf .venv

@@ -19,8 +19,8 @@ SANDRUN_VERSION=${SANDRUN_VERSION:-$(sed -n 's/^__version__ = "\(.*\)"/\1/p' ser
 SANDRUN_REVISION=${SANDRUN_REVISION:-$(git rev-parse HEAD 2>/dev/null || echo unknown)}
 SANDRUN_CREATED=${SANDRUN_CREATED:-$(git log -1 --format=%cI 2>/dev/null || echo unknown)}
 export SANDRUN_VERSION SANDRUN_REVISION SANDRUN_CREATED
-# The tests look at every image that there is; without TLS nobody else needs Caddy's.
-[ -z "${SANDRUN_ALL_IMAGES-}" ] || export COMPOSE_FILE=compose.yaml:deploy/tls.yaml
+# The tests look at every image that there is; who starts one overlay needs only its own.
+[ -z "${SANDRUN_ALL_IMAGES-}" ] || export COMPOSE_FILE=compose.yaml:deploy/tls.yaml:deploy/monitoring.yaml
 log=$(mktemp)
 say "building the images (log: $log)"
 if ! timeout 1800 docker compose --progress plain build >"$log" 2>&1; then

@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-COMPOSE_FILE=compose.yaml:deploy/tls.yaml SANDRUN_ALL_IMAGES=1 deploy/images.sh
+SANDRUN_ALL_IMAGES=1 deploy/images.sh
 deploy/bootstrap/venv.sh
 make --no-print-directory check
 PYTHONPATH=services/broker:services/node .venv/bin/python -m pytest "$@"

@@ -24,5 +24,5 @@ if [ "${1-}" = --first-job ]; then
 fi
 
 deploy/secrets.sh
-export COMPOSE_FILE=compose.yaml:deploy/tls.yaml SANDRUN_FIRST_JOB="$PWD/deploy/up-tls.sh --first-job"
+export COMPOSE_FILE=compose.yaml:deploy/tls.yaml${MONITORING:+:deploy/monitoring.yaml} SANDRUN_FIRST_JOB="$PWD/deploy/up-tls.sh --first-job"
 exec deploy/up.sh

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TAG = os.environ.get("SANDRUN_TAG", "latest")
-IMAGES = [f"sandrun-{name}:{TAG}" for name in ("broker", "node", "caddy")]
+IMAGES = [f"sandrun-{name}:{TAG}" for name in ("broker", "node", "caddy", "prometheus")]
 LABELS = {f"org.opencontainers.image.{name}" for name in ("title", "version", "revision", "source", "created")}
 
 
@@ -33,6 +33,7 @@ def test_images_are_labelled_and_run_as_nobody_special(image: str) -> None:
         (IMAGES[0], {"pkg:pypi/uvicorn", "pkg:pypi/pydantic", "pkg:deb/debian/libc6", "pkg:deb/debian/python3"}),
         (IMAGES[1], {"pkg:deb/debian/bubblewrap", "pkg:deb/debian/ruby", "pkg:pypi/requests"}),
         (IMAGES[2], {"pkg:deb/debian/caddy", "pkg:deb/debian/ca-certificates"}),
+        (IMAGES[3], {"pkg:deb/debian/prometheus", "pkg:deb/debian/promtool"}),
     ],
 )
 def test_the_bill_of_materials_names_every_package(image: str, wanted: set[str]) -> None:
