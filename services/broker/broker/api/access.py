@@ -41,8 +41,8 @@ RULES: dict[tuple[str, str], Rule] = {
     # The service itself
     ("GET", "/"): Rule.PUBLIC,
     ("HEAD", "/"): Rule.PUBLIC,
-    ("GET", "/dashboard/{name}"): Rule.PUBLIC,
-    ("HEAD", "/dashboard/{name}"): Rule.PUBLIC,
+    ("GET", "/dashboard/{build}/{path}"): Rule.PUBLIC,
+    ("HEAD", "/dashboard/{build}/{path}"): Rule.PUBLIC,
     ("GET", "/health"): Rule.PUBLIC,
     ("GET", "/ready"): Rule.PUBLIC,
     ("GET", "/docs"): Rule.PUBLIC,

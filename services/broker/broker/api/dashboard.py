@@ -1,7 +1,8 @@
 """The dashboard: static files that a browser puts together, from memory, under a policy that lets nothing else run.
 
-The files are ES modules and style sheets as they are written: no build, nothing from anywhere else. A browser keeps
-them and asks with their ETag whether they are still the same.
+The files are ES modules and style sheets as they are written: no build, nothing from anywhere else. Their addresses hold
+the build (a hash of them all), so that a browser keeps them for good and never mixes those of two versions; it asks for
+the front page only, with its ETag.
 """
 
 import gzip
@@ -23,12 +24,15 @@ router = APIRouter(route_class=LeanRoute, include_in_schema=False)
 
 FOLDER = Path(__file__).parent.parent / "dashboard"
 FRONT_PAGE = "index.html"
+BUILD_MARK = b"@build@"
+"""Stands in the front page for the build."""
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".svg": "image/svg+xml",
     ".woff2": "font/woff2",
+    ".txt": "text/plain; charset=utf-8",
 }
 COMPRESSED_ALREADY = frozenset({".woff2"})
 POLICY = (
@@ -43,8 +47,9 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
-    "Cache-Control": "no-cache",
 }
+ASK = {"Cache-Control": "no-cache"}
+KEEP = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,37 +62,44 @@ class _File:
     media_type: str
 
 
-def _load(path: Path) -> _File:
-    content = path.read_bytes()
-    packed = None if path.suffix in COMPRESSED_ALREADY else gzip.compress(content, mtime=0)
-    return _File(content, packed, f'"{hashlib.sha256(content).hexdigest()[:24]}"', TYPES[path.suffix])
+def _pack(content: bytes, suffix: str) -> _File:
+    packed = None if suffix in COMPRESSED_ALREADY else gzip.compress(content, mtime=0)
+    return _File(content, packed, f'"{hashlib.sha256(content).hexdigest()[:24]}"', TYPES[suffix])
 
 
-_FILES = {path.name: _load(path) for path in sorted(FOLDER.iterdir()) if path.suffix in TYPES}
+def _read() -> dict[str, bytes]:
+    """Path below the folder -> content."""
+    paths = sorted(path for path in FOLDER.rglob("*") if path.suffix in TYPES)
+    return {path.relative_to(FOLDER).as_posix(): path.read_bytes() for path in paths}
+
+
+_CONTENT = _read()
+BUILD = hashlib.sha256(b"".join(f"{name}\0".encode() + text for name, text in _CONTENT.items())).hexdigest()[:16]
+_FILES = {name: _pack(text.replace(BUILD_MARK, BUILD.encode()), Path(name).suffix) for name, text in _CONTENT.items()}
 
 
 @router.api_route("/", methods=["GET", "HEAD"])
 async def front_page(request: Request) -> Response:
     """The dashboard for browsers, JSON for everybody else."""
     if "text/html" in request.headers.get("accept", ""):
-        response = _send(request, _FILES[FRONT_PAGE])
+        response = _send(request, _FILES[FRONT_PAGE], ASK)
     else:
         response = service_info(request)
     response.headers["Vary"] = "Accept, Accept-Encoding"
     return response
 
 
-@router.api_route("/dashboard/{name}", methods=["GET", "HEAD"])
-async def asset(request: Request, name: str) -> Response:
-    """A file of the dashboard."""
-    file = _FILES.get(name)
-    if file is None:
-        return Json({"error": f"The dashboard has no file {name}."}, 404)
-    return _send(request, file)
+@router.api_route("/dashboard/{build}/{path}", methods=["GET", "HEAD"])
+async def asset(request: Request, build: str, path: str) -> Response:
+    """A file of the dashboard. Those of another build are gone: a page of it has to be loaded again."""
+    file = _FILES.get(path)
+    if file is None or build != BUILD:
+        return Json({"error": f"This build ({BUILD}) of the dashboard has no file {path} of build {build}."}, 404)
+    return _send(request, file, KEEP)
 
 
-def _send(request: Request, file: _File) -> Response:
-    headers = {**HEADERS, "ETag": file.etag, "Vary": "Accept-Encoding"}
+def _send(request: Request, file: _File, caching: dict[str, str]) -> Response:
+    headers = {**HEADERS, **caching, "ETag": file.etag, "Vary": "Accept-Encoding"}
     if file.etag in _tags(request.headers.get("if-none-match", "")):
         return Response(status_code=304, headers=headers)
     content = file.plain

@@ -1,0 +1,79 @@
+// One node: what it offers, what it has done, and whether it takes jobs.
+import { get, part, post } from "../lib/api.js";
+import { announce } from "../lib/announce.js";
+import { ago, count, duration, milliseconds, moment, shortId } from "../lib/format.js";
+import { useAnswer, useNow, useTitle } from "../lib/hooks.js";
+import { shown } from "../lib/nodes.js";
+import { link } from "../lib/router.js";
+import { NodeBadge } from "../parts/badge.js";
+import { Copy } from "../parts/copy.js";
+import { NodeHistory } from "../parts/node-history.js";
+import { Loading, Problem } from "../parts/notice.js";
+import { useAdmin } from "../parts/session.js";
+import { Slots } from "../parts/slots.js";
+import { html, useEffect, useState } from "../vendor/view.js";
+
+const ASK_MS = 3_000;
+
+export function Page({ route }) {
+  const id = route.parts[1];
+  useTitle(`Node ${shortId(id)}`);
+  const { data, error, reload } = useAnswer((signal) => get(`/nodes/${part(id)}`, { signal }), [id]);
+  const now = useNow();
+  useEffect(() => {
+    const timer = setInterval(() => document.hidden || reload(), ASK_MS);
+    return () => clearInterval(timer);
+  }, []);
+  if (!data) return html`<h1>Node</h1>${error ? html`<${Problem} error=${error} retry=${reload} />` : html`<${Loading} what="the node" />`}`;
+  const node = shown(data, now);
+  return html`<header class="page-head job-head">
+      <div><p class="crumbs"><a href="#/nodes">Nodes</a></p><h1>Node <span class="mono">${node.name || shortId(id)}</span><${Copy} text=${id} label="Copy the node's id" /></h1></div>
+      <div class="actions"><${NodeBadge} state=${node.state} /><${Drain} node=${node} onDone=${reload} /><a class="button" href=${link("jobs", { node: id })}>Its jobs</a></div>
+    </header>
+    ${error && html`<${Problem} error=${error} />`}
+    <div class="halves">
+      <section class="panel" aria-labelledby="now-title"><h2 id="now-title">Now</h2><dl class="facts">
+        <div><dt>Slots</dt><dd><${Slots} slots=${node.slots} held=${node.held} state=${node.state} /></dd></div>
+        <div><dt>Heartbeat</dt><dd>${ago(milliseconds(node.last_heartbeat), now)}</dd></div>
+        <div><dt>Jobs completed</dt><dd>${count(node.jobs_completed)}</dd></div>
+        <div><dt>Jobs failed</dt><dd>${count(node.jobs_failed)}</dd></div>
+        <div><dt>Registered</dt><dd>${moment(node.registered_at)}</dd></div>
+        <div><dt>Session</dt><dd>number ${node.session_number}, for ${duration(Math.max(0, (now - milliseconds(node.registered_at)) / 1000))}</dd></div>
+      </dl></section>
+      <section class="panel" aria-labelledby="offer-title"><h2 id="offer-title">Offers</h2><${Offer} node=${node} /></section>
+    </div>
+    <${NodeHistory} node=${data} />`;
+}
+
+function Offer({ node }) {
+  const { isolation, interpreters, ...rest } = node.capabilities;
+  const write = (value) => (value !== null && typeof value === "object" ? JSON.stringify(value) : String(value));
+  return html`<dl class="facts">
+    <div><dt>Version</dt><dd class="mono">${node.version ?? "–"}</dd></div>
+    <div><dt>Isolation</dt><dd>${isolation ?? "unknown"}</dd></div>
+    <div><dt>Languages</dt><dd>${(interpreters ?? []).join(", ") || "none"}</dd></div>
+    ${Object.entries(rest).filter(([, value]) => value !== null && value !== "").slice(0, 30).map(([name, value]) => html`<div key=${name}><dt>${name.replaceAll("_", " ")}</dt><dd>${write(value).slice(0, 300)}</dd></div>`)}
+    <div><dt>Endpoint</dt><dd class="mono">${node.endpoint}</dd></div>
+    <div><dt>Id</dt><dd class="mono">${node.id}</dd></div>
+  </dl>`;
+}
+
+function Drain({ node, onDone }) {
+  const admin = useAdmin();
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState(null);
+  if (!admin) return null;
+  const act = async () => {
+    setBusy(true);
+    setError(null);
+    try {
+      await post(`/nodes/${part(node.id)}/${node.draining ? "resume" : "drain"}`);
+      announce(node.draining ? "The node takes jobs again." : "The node takes no more jobs.");
+      onDone();
+    } catch (problem) {
+      setError(problem.message);
+    }
+    setBusy(false);
+  };
+  return html`<button type="button" class="button" disabled=${busy} onClick=${act} title=${node.draining ? "Let it take jobs again" : "It ends what it has and takes no more"}>${node.draining ? "Resume" : "Drain"}</button>${error && html`<p class="field-error" role="alert">${error}</p>`}`;
+}
