@@ -37,8 +37,8 @@ function Keys({ own }) {
         <td data-label="Created">${moment(item.created_at)}</td>
         <td data-label="Last used">${item.last_used_at ? ago(milliseconds(item.last_used_at), now) : "never"}</td>
         <td data-label="Ends">${item.expires_at ? moment(item.expires_at) : "never"}</td>
-        <td class="row-actions">${stateOf(item, now) !== "revoked" && html`<button type="button" class="button small" onClick=${show(RotateKey, item)}>Rotate</button>
-          ${item.role !== "node" && html`<button type="button" class="button small" onClick=${show(LimitKey, item)}>Limits</button>`}
+        <td class="row-actions">${item.id.startsWith("file-") && html`<span class="quiet">in a file of the broker</span>`}${!item.id.startsWith("file-") && stateOf(item, now) !== "revoked" && html`<button type="button" class="button small" onClick=${show(RotateKey, item)}>Rotate</button>
+          ${["client", "admin"].includes(item.role) && html`<button type="button" class="button small" onClick=${show(LimitKey, item)}>Limits</button>`}
           <button type="button" class="button small danger" onClick=${show(RevokeKey, item)}>Revoke</button>`}</td></tr>`)}</tbody></table></div>`}
     ${(hidden > 0 || all) && html`<p><button type="button" class="button small" onClick=${() => setAll(!all)}>${all ? "Hide revoked keys" : `Show ${hidden} revoked`}</button></p>`}
     <${Usage} />

@@ -30,7 +30,7 @@ export function Editor({ value, language, readOnly, label, onValue, describedBy,
   useEffect(() => editor.current?.take(value), [value, ready]);
   return html`<div class=${`editor ${readOnly ? "read-only" : ""}`}>
     <div ref=${host} class=${ready ? "editor-host" : "unseen"}></div>
-    ${!ready && html`<textarea class="editor-plain" rows="12" readonly=${readOnly} spellcheck="false" aria-label=${label} value=${value} onInput=${(event) => onValue?.(event.currentTarget.value)}></textarea>`}
+    ${!ready && html`<textarea class="editor-plain" rows="12" readonly=${readOnly} spellcheck=${false} aria-label=${label} value=${value} onInput=${(event) => onValue?.(event.currentTarget.value)}></textarea>`}
   </div>`;
 }
 

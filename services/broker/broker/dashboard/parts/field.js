@@ -16,8 +16,8 @@ export function TextField({ id, label, hint, error, value, onValue, className, l
   const type = (event) => onValue(event.currentTarget.value);
   const control = (tied) =>
     lines
-      ? html`<textarea rows=${lines} spellcheck="false" value=${value} onInput=${type} ...${tied} ...${rest}></textarea>`
-      : html`<input value=${value} onInput=${type} autocomplete="off" spellcheck="false" ...${tied} ...${rest} />`;
+      ? html`<textarea rows=${lines} spellcheck=${false} value=${value} onInput=${type} ...${tied} ...${rest}></textarea>`
+      : html`<input value=${value} onInput=${type} autocomplete="off" spellcheck=${false} ...${tied} ...${rest} />`;
   return html`<${Field} ...${{ id, label, hint, error, className, control }} />`;
 }
 

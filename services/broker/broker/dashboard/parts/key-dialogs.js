@@ -9,6 +9,7 @@ import { Check, SelectField, TextField } from "./field.js";
 import { LIMIT } from "./words.js";
 
 const DAY = 86_400;
+const OWNERS = ["client", "admin"]; // roles that own jobs
 
 function Shown({ made, title, onClose }) {
   return html`<${Dialog} title=${title} onClose=${onClose}>
@@ -51,13 +52,13 @@ const Limits = ({ values, set }) => html`<div class="fields">${Object.entries(LI
 const blank = Object.fromEntries(Object.keys(LIMIT).map((name) => [name, ""]));
 
 export function CreateKey({ onDone, onClose }) {
-  const act = (values) => post("/keys", { name: values.name, role: values.role, expires_in: values.days.trim() ? Number(values.days) * DAY : null, limits: values.role === "node" ? {} : limitsOf(values) });
+  const act = (values) => post("/keys", { name: values.name, role: values.role, expires_in: values.days.trim() ? Number(values.days) * DAY : null, limits: OWNERS.includes(values.role) ? limitsOf(values) : {} });
   return html`<${Form} title="Create a key" action="Create" start=${{ ...blank, name: "", role: "client", days: "" }} ...${{ act, onDone, onClose }}>
     ${({ values, set }) => html`<div class="fields">
       <${TextField} id="name" label="Name" value=${values.name} onValue=${set("name")} autofocus required hint="Whose it is, or what for" />
-      <${SelectField} id="role" label="Role" value=${values.role} onValue=${set("role")} options=${[["client", "client: its own jobs"], ["admin", "admin: everything"], ["node", "node: a join token"]]} />
+      <${SelectField} id="role" label="Role" value=${values.role} onValue=${set("role")} options=${[["client", "client: its own jobs"], ["admin", "admin: everything"], ["node", "node: a join token"], ["metrics", "metrics: reads /metrics"]]} />
       <${TextField} id="days" label="Good for, days" inputmode="decimal" placeholder="for ever" value=${values.days} onValue=${set("days")} /></div>
-      ${values.role !== "node" && html`<details><summary>Limits</summary><${Limits} ...${{ values, set }} /></details>`}`}
+      ${OWNERS.includes(values.role) && html`<details><summary>Limits</summary><${Limits} ...${{ values, set }} /></details>`}`}
   </${Form}>`;
 }
 

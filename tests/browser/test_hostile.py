@@ -1,0 +1,90 @@
+"""Whatever a job is made of and prints, the page shows it as text, and quickly."""
+
+import json
+
+from playwright.sync_api import Browser, expect
+
+from browser.chromium import SLOW_MS, Opened
+from support.bundle import Bundle
+
+MARKUP = "<script>alert(1)</script><img src=x onerror=alert(2)><a href='javascript:alert(3)'>x</a>"
+FIRST_PAINT_MS = 5_000
+"""The bar is 1,000 on a machine that does nothing else (make bench); this says that it is not minutes."""
+
+BOMB = """
+import sys
+for n in range(40):
+    part = ''.join(f'\\x1b[{30 + i % 8};{40 + i % 7};1mx\\x1b[38;5;{i % 256}my\\x07\\x08\\x00\\x9b' for i in range(4000))
+    sys.stdout.write(part + '\\x1b]0;title\\x07\\x1b[2J\\x1b[999A\\u202eabc\\n')
+print('the end ' + %s)
+"""
+
+
+def test_markup_is_text_wherever_it_comes_from(dashboard: Opened, bundle: Bundle) -> None:
+    code = f"print({MARKUP!r})\nimport sys\nprint({MARKUP!r}, file=sys.stderr)\nopen({('<img src=x onerror=alert(4)>.html')!r}, 'w').write('x')\n"
+    job_id = bundle.submit(
+        code, labels={"suite": MARKUP[:200], "href": "javascript:alert(5)"}, submitter="<img src=x onerror=alert(6)>"
+    )
+    bundle.result(job_id)
+    page = dashboard.go(f"#/jobs/{job_id}")
+    expect(page.locator(".screen")).to_contain_text(MARKUP, timeout=SLOW_MS)
+    expect(page.locator(".files")).to_contain_text("<img src=x onerror=alert(4)>.html")
+    expect(page.locator(".job-side .labels")).to_contain_text("javascript:alert(5)")
+    assert page.locator("main img, main script").count() == 0
+    page.get_by_role("link", name="<img src=x onerror=alert(6)>").click()
+    expect(page.locator("tbody tr")).to_have_count(1)
+    assert page.evaluate("() => [...document.links].every((one) => !one.href.startsWith('javascript'))")
+    dashboard.go("#/jobs/%3Cimg%20src=x%20onerror=alert(7)%3E")
+    expect(page.locator(".problem")).to_contain_text("not found")
+    dashboard.go("#/<script>alert(8)</script>")
+    dashboard.forgive("status of 404")
+
+
+def test_megabytes_of_colours_and_controls_are_harmless_and_quick(chromium: Browser, bundle: Bundle) -> None:
+    job_id = bundle.submit(BOMB % repr(MARKUP))
+    assert bundle.result(job_id)["exit_code"] == 0
+    with Opened(chromium, bundle.url) as opened:
+        page = opened.go(f"#/jobs/{job_id}")
+        paint = page.evaluate("() => performance.getEntriesByName('first-contentful-paint')[0].startTime")
+        expect(page.locator(".screen")).to_contain_text("the end " + MARKUP, timeout=SLOW_MS)
+        assert paint < FIRST_PAINT_MS
+        assert page.locator(".screen .row").count() < 1_100
+        assert page.locator(".screen script, .screen img").count() == 0
+        shown = page.locator(".screen").inner_text()
+        assert "\x1b" not in shown
+        assert "\u202e" not in shown
+        page.evaluate("() => document.querySelector('.screen').scrollTo(0, 0)")
+        expect(page.locator(".screen")).to_contain_text("^@", timeout=SLOW_MS)
+        opened.shoot("job-bomb")
+
+
+def test_the_terminal_reads_what_is_cut_anywhere(dashboard: Opened) -> None:
+    """The parser in the page's own engine: each text whole, and in pieces of one character, gives the same lines."""
+    page = dashboard.go("#/")
+    cases = {
+        "plain \x1b[31mred\x1b[0m plain": ["plain red plain"],
+        "10 %\r20 %\r\nnext": ["20 %", "next"],
+        "ab\b\bc": ["c"],
+        "\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\ \x1b]0;title\x07end": ["link end"],
+        "nul \x00\x00 del \x7f c1 \x9b bidi \u202e": ["nul ^@^@ del ^? c1 <9B> bidi <202E>"],
+        "a\tb": ["a       b"],
+        "\x1b[38;2;255;0;0;48;5;21mtrue\x1b[m": ["true"],
+        "\x1b[1\n2": ["", "2"],
+        "\x1b(Bset \x1b=keys": ["set keys"],
+    }
+    found = page.evaluate(
+        """async (texts) => {
+            const base = document.querySelector('script[type=module]').src.replace('app.js', 'lib/transcript.js');
+            const { Transcript } = await import(base);
+            const lines = (pieces) => {
+                const transcript = new Transcript();
+                for (const piece of pieces) transcript.feed('stdout', piece);
+                return transcript.lines.map((line) => line.text);
+            };
+            return texts.map((text) => [lines([text]), lines([...text])]);
+        }""",
+        list(cases),
+    )
+    for (text, wanted), (whole, pieces) in zip(cases.items(), found, strict=True):
+        assert whole == wanted, json.dumps(text)
+        assert pieces == wanted, json.dumps(text)
