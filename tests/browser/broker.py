@@ -16,8 +16,8 @@ START_SECONDS = 30
 
 
 class KeyedBroker:
-    """`python -m broker` with BROKER_AUTH=required; `admin` is an admin's key. Playwright holds this thread's event loop,
-    so nothing here may be async."""
+    """`python -m broker` with BROKER_AUTH=required; `admin` is an admin's key. Playwright holds this thread's event
+    loop, so nothing here may be async."""
 
     def __init__(self, directory: Path) -> None:
         secrets = {"BROKER_ADMIN_KEY_FILE": "admin", "BROKER_JOIN_TOKEN_FILE": "join"}
@@ -44,6 +44,8 @@ class KeyedBroker:
     ) -> None:
         self.http.close()
         self.process.signal(signal.SIGKILL)
+        while self.process.is_running:
+            time.sleep(0.01)  # it was killed: this is a matter of milliseconds
 
     def _is_ready(self) -> bool:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +29,8 @@ LAUNCH: dict[str, Any] = {
 SLOW_MS = 20_000
 """What a busy machine may take for anything that a test waits for."""
 WIDE, PHONE = (1440, 900), (390, 844)
+NETWORK_CHANGED = "net::ERR_NETWORK_CHANGED"
+"""What Chromium gives up requests with when an interface of this machine came or went, as they do with containers."""
 Scheme = Literal["light", "dark"]
 SCREENSHOTS = Path(__file__).resolve().parents[2] / "test-output" / "dashboard"
 _WATCH = """
@@ -47,6 +50,7 @@ class Opened:
         self.context.set_default_timeout(SLOW_MS)
         self.page: Page = self.context.new_page()
         self.complaints: list[str] = []
+        self.interruptions = 0
         self.page.add_init_script(_WATCH)
         self.page.on("console", lambda said: self._heard(said.type, said.text))
         self.page.on("pageerror", lambda error: self.complaints.append(f"exception: {error}"))
@@ -54,7 +58,9 @@ class Opened:
         self.page.on("request", self._look)
 
     def _heard(self, kind: str, text: str) -> None:
-        if kind in ("error", "warning"):
+        if NETWORK_CHANGED in text:
+            self.interruptions += 1
+        elif kind in ("error", "warning"):
             self.complaints.append(f"{kind}: {text}")
 
     def _look(self, request: Any) -> None:
@@ -68,11 +74,15 @@ class Opened:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None:
-            self.shoot(f"failed-{type(error).__name__}")
-            print(f"--- {self.page.url}\n{self.complaints}\n{self.page.locator('body').inner_text()[:3000]}")
+            self.tell("block")
         self.context.close()
         if error is None:
             assert not self.complaints, self.complaints
+
+    def tell(self, name: str) -> None:
+        """Print and keep what is to be seen when a test has failed."""
+        self.shoot(f"failed-{name}")
+        print(f"--- {self.page.url}\n{self.complaints}\n{self.page.locator('body').inner_text()[:3000]}")
 
     def go(self, address: str = "#/") -> Page:
         """Open a page of the dashboard and wait for its heading."""
@@ -80,12 +90,22 @@ class Opened:
             self.page.evaluate("address => { location.hash = address.slice(1) }", address)
         else:
             self.page.goto(f"{self.url}/{address}")
-        expect(self.page.locator("h1")).to_be_visible(timeout=SLOW_MS)
+        self._wait_loaded()
         return self.page
 
+    def _wait_loaded(self) -> None:
+        before = self.interruptions
+        try:
+            expect(self.page.locator("h1")).to_be_visible(timeout=SLOW_MS)
+        except AssertionError:
+            if self.interruptions == before:
+                raise
+            self.page.reload()
+            expect(self.page.locator("h1")).to_be_visible(timeout=SLOW_MS)
+
     def heading(self, text: str) -> Locator:
-        """The page's heading, once it says so."""
-        found = self.page.get_by_role("heading", level=1, name=text)
+        """The page's heading, once it begins so."""
+        found = self.page.get_by_role("heading", level=1, name=re.compile(rf"^{text}\b"))
         expect(found).to_be_visible(timeout=SLOW_MS)
         return found
 

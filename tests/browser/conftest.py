@@ -1,6 +1,6 @@
 """One headless Chromium and one real bundle for all tests of the dashboard. Everything here fails without them."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ from browser.chromium import LAUNCH, Opened
 from support.bundle import Bundle
 
 NODE = {"NODE_SLOTS": "2"}
+FAILED = pytest.StashKey[bool]()
 
 
 @pytest.fixture(scope="package")
@@ -34,10 +35,21 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyedBroker]:
 
 
 @pytest.fixture
-def dashboard(chromium: Browser, bundle: Bundle) -> Iterator[Opened]:
+def dashboard(chromium: Browser, bundle: Bundle, request: pytest.FixtureRequest) -> Iterator[Opened]:
     """The bundle's dashboard in a fresh browser profile; whatever the page complained about fails the test."""
     with Opened(chromium, bundle.url) as opened:
         yield opened
+        if request.node.stash.get(FAILED, False):
+            opened.tell(request.node.name)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Lets the fixture know that the test has failed, while the page is still there."""
+    report = yield
+    if report.when == "call":
+        item.stash[FAILED] = report.failed
+    return report
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,4 +1,5 @@
-"""Every page in both themes, on a phone and a wide screen: axe finds nothing, nothing runs over the edge; pictures are kept."""
+"""Every page in both themes, on a phone and a wide screen: axe finds nothing, and nothing runs over the edge. The
+pictures are kept in test-output/dashboard."""
 
 from collections.abc import Callable
 
@@ -31,7 +32,9 @@ def jobs(bundle: Bundle) -> dict[str, str]:
         "exit": bundle.submit("exit 3", "bash", submitter="bo"),
         "pending": bundle.submit("puts 1", "ruby", requires={"gpu": True}, priority=8),
         "racks": bundle.submit("1", requires={"labels": {"rack": "7"}}, priority=3),
-        "running": bundle.submit("import time\nprint('at work', flush=True)\ntime.sleep(200)", labels={"suite": "pages"}),
+        "running": bundle.submit(
+            "import time\nprint('at work', flush=True)\ntime.sleep(200)", labels={"suite": "pages"}
+        ),
     }
     for n in range(12):
         bundle.submit(f"print({n})", labels={"suite": "pages", "run": str(n)}, submitter="ann")

@@ -27,8 +27,8 @@ def wait_output(page: Page, text: str) -> None:
 
 
 def write_program(page: Page, text: str) -> None:
-    editor = page.get_by_role("textbox", name="Program")
-    editor.click()
+    page.locator(".editor-host").wait_for()  # instead of the plain field, as soon as its file has come
+    page.get_by_role("textbox", name="Program").click()
     page.keyboard.press("Control+A")
     page.keyboard.insert_text(text)
 
@@ -37,7 +37,7 @@ def test_from_the_form_to_the_end_and_once_more(dashboard: Opened) -> None:
     page = dashboard.go("#/submit")
     write_program(page, WRITES)
     page.get_by_label("Time, seconds", exact=True).fill("20")
-    page.get_by_label("Labels").fill("suite=form\ncase=whole")
+    page.get_by_label("Labels", exact=True).fill("suite=form\ncase=whole")
     page.get_by_label("Submitter").fill("Ann")
     page.get_by_text("Arguments, input, environment").click()
     page.get_by_role("textbox", name="Arguments").fill("first argument")
@@ -63,7 +63,7 @@ def test_from_the_form_to_the_end_and_once_more(dashboard: Opened) -> None:
     wait_output(page, "a note first argument from stdin")
     page.get_by_role("link", name="Edit and run").click()
     dashboard.heading("Submit a job")
-    expect(page.get_by_label("Labels")).to_have_value("suite=form\ncase=whole")
+    expect(page.get_by_label("Labels", exact=True)).to_have_value("suite=form\ncase=whole")
     write_program(page, "print('after an edit')")
     page.keyboard.press("Control+Enter")
     dashboard.heading("Job")
@@ -97,7 +97,9 @@ def test_live_output_is_followed_paused_and_cancelled(dashboard: Opened, bundle:
     screen = page.locator(".screen")
     follow = page.get_by_role("button", name="Following")
     expect(follow).to_have_attribute("aria-pressed", "true")
-    page.wait_for_function("() => { const s = document.querySelector('.screen'); return s.scrollHeight > s.clientHeight }")
+    page.wait_for_function(
+        "() => { const s = document.querySelector('.screen'); return s.scrollHeight > s.clientHeight }"
+    )
     follow.click()
     page.evaluate("() => document.querySelector('.screen').scrollTo(0, 0)")
     before = page.locator(".screen-foot").inner_text()
@@ -152,9 +154,9 @@ def test_a_waiting_job_says_what_it_waits_for(dashboard: Opened, bundle: Bundle)
 
 
 def test_a_node_is_drained_and_takes_jobs_again(dashboard: Opened, bundle: Bundle) -> None:
-    page = dashboard.go("#/nodes")
+    page = dashboard.go("#/nodes?state=active")
     page.locator("tbody th a").first.click()
-    dashboard.heading("Node")
+    expect(page.locator("h1")).to_contain_text("Node ")
     page.get_by_role("button", name="Drain").click()
     expect(page.locator(".job-head .badge")).to_have_text("draining")
     page.get_by_role("button", name="Resume").click()

@@ -44,6 +44,7 @@ def test_the_skip_link_is_first_and_leads_to_the_page(dashboard: Opened) -> None
 
 def test_the_editor_is_left_by_escape_and_tab(dashboard: Opened) -> None:
     page = dashboard.go("#/submit")
+    page.locator(".editor-host").wait_for()
     editor = page.get_by_role("textbox", name="Program")
     editor.click()
     page.keyboard.press("Tab")

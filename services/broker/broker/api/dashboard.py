@@ -1,8 +1,8 @@
 """The dashboard: static files that a browser puts together, from memory, under a policy that lets nothing else run.
 
-The files are ES modules and style sheets as they are written: no build, nothing from anywhere else. Their addresses hold
-the build (a hash of them all), so that a browser keeps them for good and never mixes those of two versions; it asks for
-the front page only, with its ETag.
+The files are ES modules and style sheets as they are written: no build, nothing from anywhere else. Their addresses
+hold the build (a hash of them all), so that a browser keeps them for good and never mixes those of two versions; it
+asks for the front page only, with its ETag.
 """
 
 import gzip

@@ -56,6 +56,20 @@ function useRoute() {
   return route;
 }
 
+const PATIENCE_MS = [300, 1_500];
+
+// A file that does not come is asked for again: networks change under laptops.
+async function patiently(fetchPage) {
+  for (const pause of PATIENCE_MS) {
+    try {
+      return await fetchPage();
+    } catch {
+      await new Promise((resolve) => setTimeout(resolve, pause));
+    }
+  }
+  return fetchPage();
+}
+
 let opened = false;
 
 function Page({ route }) {
@@ -65,7 +79,7 @@ function Page({ route }) {
   const box = useRef(null);
   useEffect(() => {
     const known = PAGES[route.parts[0] ?? ""];
-    if (known) known[1](route.parts).then((module) => setPage(() => module.Page), () => setMissing(true));
+    if (known) patiently(() => known[1](route.parts)).then((module) => setPage(() => module.Page), () => setMissing(true));
   }, []);
   useLayoutEffect(() => {
     const heading = page && box.current?.querySelector("h1");
@@ -82,7 +96,7 @@ function Page({ route }) {
   if (failed) return html`<${Problem} error=${new ApiError(0, { error: `This page failed: ${failed.message}` })} retry=${() => location.reload()} />`;
   if (missing) return html`<${Problem} error=${new ApiError(0, { error: "This part of the dashboard is not there (any more): the broker may have been upgraded." })} retry=${() => location.reload()} />`;
   if (!PAGES[route.parts[0] ?? ""]) {
-    return html`<${Empty} title="There is no such page"><p><a href="#/">Overview</a></p></${Empty}>`;
+    return html`<h1>Nothing here</h1><${Empty} title="There is no such page"><p><a href="#/">To the overview</a></p></${Empty}>`;
   }
   return html`<div ref=${box} class="page">${page && html`<${page} route=${route} />`}</div>`;
 }

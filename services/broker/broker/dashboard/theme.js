@@ -5,3 +5,12 @@ try {
 } catch {
   // A browser that keeps nothing: the system's theme.
 }
+
+// Without one of its files the page would stay empty: say so, and how to go on.
+addEventListener("error", ({ target }) => {
+  if (target?.tagName !== "SCRIPT") return;
+  const again = document.createElement("a");
+  again.href = "/";
+  again.textContent = "Load it again";
+  document.getElementById("app").replaceChildren("Not all of the page has arrived. ", again);
+}, true);

@@ -84,7 +84,7 @@ export class Screen {
 
   scrolled() {
     const { scrollTop, scrollHeight, clientHeight } = this.scroller;
-    const atEnd = scrollTop + clientHeight >= scrollHeight - this.cell.height;
+    const atEnd = scrollTop + clientHeight >= scrollHeight - 2;
     // Our own scrolling ends at the end; only a person leaves it, or comes back to it.
     if (atEnd !== this.following && Math.abs(scrollTop - (this.placed ?? -1)) > 1) {
       this.following = atEnd;

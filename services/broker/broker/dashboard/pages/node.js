@@ -1,13 +1,13 @@
 // One node: what it offers, what it has done, and whether it takes jobs.
 import { get, part, post } from "../lib/api.js";
 import { announce } from "../lib/announce.js";
-import { ago, count, duration, milliseconds, moment, shortId } from "../lib/format.js";
+import { ago, count, milliseconds, moment, shortId } from "../lib/format.js";
 import { useAnswer, useNow, useTitle } from "../lib/hooks.js";
 import { shown } from "../lib/nodes.js";
 import { link } from "../lib/router.js";
 import { NodeBadge } from "../parts/badge.js";
 import { Copy } from "../parts/copy.js";
-import { NodeHistory } from "../parts/node-history.js";
+import { Attempts, Events, Held } from "../parts/node-history.js";
 import { Loading, Problem } from "../parts/notice.js";
 import { useAdmin } from "../parts/session.js";
 import { Slots } from "../parts/slots.js";
@@ -37,12 +37,16 @@ export function Page({ route }) {
         <div><dt>Heartbeat</dt><dd>${ago(milliseconds(node.last_heartbeat), now)}</dd></div>
         <div><dt>Jobs completed</dt><dd>${count(node.jobs_completed)}</dd></div>
         <div><dt>Jobs failed</dt><dd>${count(node.jobs_failed)}</dd></div>
-        <div><dt>Registered</dt><dd>${moment(node.registered_at)}</dd></div>
-        <div><dt>Session</dt><dd>number ${node.session_number}, for ${duration(Math.max(0, (now - milliseconds(node.registered_at)) / 1000))}</dd></div>
-      </dl></section>
+        <div><dt>Session</dt><dd>number ${node.session_number}${node.session.began_at && `, since ${moment(node.session.began_at)}`}</dd></div>
+        <div><dt>Link</dt><dd>${node.linked ? "open" : "closed: news reaches it with its heartbeats"}</dd></div>
+        ${node.session.joined_with && html`<div><dt>Joined with</dt><dd class="mono">${node.session.joined_with}</dd></div>`}
+      </dl><h3 class="below">Jobs it holds</h3><${Held} held=${data.held} now=${now} /></section>
       <section class="panel" aria-labelledby="offer-title"><h2 id="offer-title">Offers</h2><${Offer} node=${node} /></section>
     </div>
-    <${NodeHistory} node=${data} />`;
+    <div class="halves">
+      <section class="panel" aria-labelledby="history-title"><h2 id="history-title">History</h2><${Events} history=${data.history} /></section>
+      <section class="panel" aria-labelledby="attempts-title"><h2 id="attempts-title">Attempts</h2><${Attempts} attempts=${data.attempts} more=${data.next_cursor} /></section>
+    </div>`;
 }
 
 function Offer({ node }) {

@@ -76,7 +76,7 @@ function Nodes({ nodes }) {
     return html`<${Empty} title="No node has come yet"><p>Start one: <code>docker compose up --scale node=3</code>. It registers by itself; jobs wait until then.</p></${Empty}>`;
   }
   const rows = nodes.list.map((node) => ({ ...node, heartbeatAge: node.heartbeat_age }));
-  return html`<${Kinds} nodes=${nodes} /><${NodeRows} nodes=${rows} label="Nodes" />
+  return html`<${Kinds} nodes=${nodes} /><${NodeRows} nodes=${rows} label="Table of nodes" />
     ${nodes.unlisted > 0 && html`<p class="quiet">${plural(nodes.unlisted, "further node")}: <a href=${link("nodes")}>all nodes</a></p>`}`;
 }
 

@@ -6,7 +6,7 @@ import { html, useEffect, useRef, useState } from "../vendor/view.js";
 let library = null;
 const load = () => (library ??= import("../vendor/editor.js"));
 
-export function Editor({ value, language, readOnly, label, onValue, describedBy, invalid, id }) {
+export function Editor({ value, language, readOnly, label, onValue, describedBy, invalid }) {
   const host = useRef(null);
   const editor = useRef(null);
   const latest = useRef(onValue);
@@ -16,7 +16,10 @@ export function Editor({ value, language, readOnly, label, onValue, describedBy,
     let gone = false;
     load().then((kit) => {
       if (gone || !host.current) return;
-      editor.current = make(kit, host.current, { value, language, readOnly, label, id }, (text) => latest.current?.(text));
+      const plain = host.current.nextSibling;
+      const text = plain?.value ?? value; // what was typed while the library was on its way
+      editor.current = make(kit, host.current, { value: text, language, readOnly, label }, (changed) => latest.current?.(changed));
+      if (plain && plain === document.activeElement) editor.current.view.focus();
       setReady(true);
     }, () => null);
     return () => {
@@ -82,8 +85,18 @@ function editing(kit) {
     kit.indentOnInput(),
     kit.bracketMatching(),
     kit.highlightActiveLine(),
+    kit.EditorView.domEventHandlers({ beforeinput: replace }),
     kit.keymap.of([{ key: "Mod-Enter", run: submit }, ...kit.defaultKeymap.filter((one) => one.key !== "Mod-Enter"), ...kit.historyKeymap, kit.indentWithTab]),
   ];
+}
+
+// What is typed over a selection. Left to the browser, the text would get the colours of what it replaces as an inline style, which the
+// page's policy refuses with a report.
+function replace(event, view) {
+  if (event.inputType !== "insertText" || !event.data || view.composing || view.state.selection.main.empty) return false;
+  event.preventDefault();
+  view.dispatch(view.state.replaceSelection(event.data), { userEvent: "input.type", scrollIntoView: true });
+  return true;
 }
 
 // The form around the editor is submitted from within it.

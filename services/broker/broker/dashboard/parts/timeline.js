@@ -42,7 +42,7 @@ function waitStep(from, to, key, ended) {
 }
 
 function attemptStep(attempt, from, to) {
-  const { outcome } = attempt;
+  const outcome = outcomeOf(attempt);
   const started = milliseconds(attempt.started_at);
   const state = outcome ?? (started ? "running" : "assigned");
   return {
@@ -58,8 +58,12 @@ function attemptStep(attempt, from, to) {
   };
 }
 
+// A cancelled program has failed in the node's eyes; people see it otherwise.
+const outcomeOf = (attempt) => (attempt.failure === "cancelled" ? "cancelled" : attempt.outcome);
+
 function noteOf(attempt) {
-  const { usage, outcome } = attempt;
+  const { usage } = attempt;
+  const outcome = outcomeOf(attempt);
   const said = [outcome ? OUTCOME[outcome] ?? outcome : attempt.started_at ? "running now" : "handed over, starting"];
   if (attempt.failure && attempt.failure !== outcome) said.push(attempt.failure);
   if (attempt.exit_code !== null) said.push(`exit ${attempt.exit_code}`);

@@ -15,12 +15,13 @@ export function Verdict({ job, verdict }) {
 
 function Place({ queue }) {
   return html`<dl class="facts inline place">
-    ${queue.position != null && html`<div><dt>Position</dt><dd>${queue.position}</dd></div>`}
-    ${queue.ahead != null && html`<div><dt>Ahead</dt><dd>${queue.ahead}</dd></div>`}
+    ${queue.position != null && html`<div><dt>Position</dt><dd>${count(queue.position)}</dd></div>`}
+    ${queue.ahead != null && html`<div><dt>Ahead</dt><dd>${queue.more ? "more than " : ""}${count(queue.ahead)}</dd></div>`}
     ${queue.estimate_seconds != null && html`<div><dt>Estimate</dt><dd>about ${duration(queue.estimate_seconds)}</dd></div>`}
   </dl>`;
 }
 
+// The broker says why in a sentence; these stand in for what it says nothing about.
 const waiting = (job) => (job.status === "pending" && job.waiting_for ? `Waits for ${job.waiting_for}.` : null);
 
 function ending(job, verdict) {
