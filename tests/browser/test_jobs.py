@@ -8,6 +8,10 @@ from browser.chromium import SLOW_MS, Opened
 from support.bundle import Bundle
 
 TICKS = "import time\nfor n in range(600):\n    print('tick', n, flush=True)\n    time.sleep(0.1)\n"
+MORE_THAN_FITS = "() => { const s = document.querySelector('.screen'); return s.scrollHeight > s.clientHeight + 40 }"
+AT_END = (
+    "() => { const s = document.querySelector('.screen'); return s.scrollTop + s.clientHeight > s.scrollHeight - 30 }"
+)
 WRITES = (
     "import sys\nprint(open('note.txt').read(), sys.argv[1], input())\n"
     "open('result.csv', 'w').write('a,b\\n')\nsys.exit(3)\n"
@@ -97,18 +101,14 @@ def test_live_output_is_followed_paused_and_cancelled(dashboard: Opened, bundle:
     screen = page.locator(".screen")
     follow = page.get_by_role("button", name="Following")
     expect(follow).to_have_attribute("aria-pressed", "true")
-    page.wait_for_function(
-        "() => { const s = document.querySelector('.screen'); return s.scrollHeight > s.clientHeight }"
-    )
+    page.wait_for_function(MORE_THAN_FITS)
     follow.click()
     page.evaluate("() => document.querySelector('.screen').scrollTo(0, 0)")
     before = page.locator(".screen-foot").inner_text()
     expect(page.locator(".screen-foot")).not_to_have_text(before, timeout=SLOW_MS)
     assert screen.evaluate("one => one.scrollTop") == 0, "paused: what comes does not move what is read"
     page.keyboard.press("f")
-    page.wait_for_function(
-        "() => { const s = document.querySelector('.screen'); return s.scrollTop + s.clientHeight > s.scrollHeight - 30 }"
-    )
+    page.wait_for_function(AT_END)
     page.get_by_role("button", name="Cancel").click()
     page.get_by_role("dialog").get_by_role("button", name="Cancel the job").click()
     badge(page, "Failed")
