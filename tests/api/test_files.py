@@ -263,6 +263,11 @@ async def test_downloads(rig: Rig) -> None:
     ("asked", "status", "content"),
     [
         ("bytes=2-4", 206, b"234"),
+        ("bytes=0-0", 206, b"0"),
+        ("bytes=9-9", 206, b"9"),
+        ("bytes=-99", 206, b"0123456789"),
+        ("bytes=-", 200, b"0123456789"),
+        ("bytes=99999999999999999999-", 200, b"0123456789"),
         ("bytes=7-", 206, b"789"),
         ("bytes=-3", 206, b"789"),
         ("bytes=0-99", 206, b"0123456789"),
@@ -279,9 +284,19 @@ async def test_ranges(rig: Rig, asked: str, status: int, content: bytes) -> None
     got = await rig.client.get(f"/download/{job_id}/f", headers={"Range": asked})
     assert (got.status_code, got.content) == (status, content)
     tag = got.headers["etag"]
-    assert (await rig.client.get(f"/download/{job_id}/f", headers={"If-None-Match": tag})).status_code == 304
-    stale = {"Range": "bytes=2-4", "If-Range": '"other"'}
-    assert (await rig.client.get(f"/download/{job_id}/f", headers=stale)).status_code == 200
+    whole = await rig.client.head(f"/download/{job_id}/f", headers={"Range": asked})
+    assert (whole.status_code, whole.headers["content-length"]) == (200, "10"), "ranges are GET's only"
+    for known in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+        same = await rig.client.get(f"/download/{job_id}/f", headers={"If-None-Match": known, "Range": asked})
+        assert (same.status_code, same.headers["etag"], same.content) == (304, tag, b"")
+        assert not {"content-length", "content-type", "content-disposition"} & same.headers.keys(), (
+            "a cache keeps its own"
+        )
+    for other in ('"other"', f"W/{tag}", "Sat, 28 Nov 2026 00:00:00 GMT"):
+        stale = {"Range": "bytes=2-4", "If-Range": other}
+        assert (await rig.client.get(f"/download/{job_id}/f", headers=stale)).status_code == 200
+    fresh = {"Range": "bytes=2-4", "If-Range": tag}
+    assert (await rig.client.get(f"/download/{job_id}/f", headers=fresh)).status_code == 206
 
 
 async def test_paths_that_lead_out(rig: Rig) -> None:

@@ -1,17 +1,28 @@
 """What multipart submits may hold, and how those that may not are answered."""
 
 import asyncio
+import hashlib
+import io
 import json
+import tarfile
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from api.rig import Api, Started
+from api.rig import Api, Node, Started
+from broker.api.app import make_app
 
 pytestmark = pytest.mark.anyio
+LONG_ENOUGH = 20.0
 FORM = {"Content-Type": "multipart/form-data; boundary=x"}
+
+
+def sha(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def part(data: bytes, *, name: str = "files", filename: str | None = "main.py", headers: bytes = b"") -> bytes:
@@ -127,3 +138,142 @@ async def test_the_limits_of_files_of_jobs_and_of_all(started: Started, tmp_path
     async with started(min_free_bytes=1 << 60) as api:
         answer = await send(api, part(b"1"))
         assert (answer.status_code, "disk" in answer.json()["error"]) == (507, True)
+
+
+# ---- what becomes of stored contents
+
+
+async def put(api: Api, node: Node, job: dict[str, Any], data: bytes) -> httpx.Response:
+    headers = {"Sandrun-Node": node.id, "Sandrun-Session": node.session}
+    path = f"/artifacts/{job['id']}/{sha(data)}?fence={job['fence']}"
+    return await api.client.put(path, content=data, headers=headers)
+
+
+async def left(api: Api, node: Node, files: dict[str, bytes], **given: Any) -> str:
+    """A job that left these files."""
+    job_id = await api.submit(**given)
+    (job,) = await node.claim()
+    for data in files.values():
+        assert (await put(api, node, job, data)).status_code == 200
+    said = [{"path": path, "sha256": sha(data), "size": len(data)} for path, data in files.items()]
+    assert (await node.complete(job, artifacts=said)).status_code == 200
+    return job_id
+
+
+async def test_an_archive_that_is_being_sent_stays_whole_when_its_job_expires(api: Api) -> None:
+    node = await api.node()
+    files = {f"f{number}": bytes([number]) * 300_000 for number in range(5)}
+    job_id = await left(api, node, files)
+    sent: list[bytes] = []
+    async with aclosing(download(api, job_id)) as pieces:
+        sent.append(await anext(pieces))
+        await api.pass_time(api.broker.settings.result_ttl + 1)
+        await api.broker.files.sweep()
+        assert (await api.call("GET", f"/download/{job_id}")).status_code == 410
+        sent += [piece async for piece in pieces]
+    with tarfile.open(fileobj=io.BytesIO(b"".join(sent))) as archive:
+        found = {member.name: read.read() for member in archive if (read := archive.extractfile(member)) is not None}
+    assert found == files
+    await api.broker.files.sweep()
+    assert len(api.broker.folder) == 0
+
+
+async def download(api: Api, job_id: str) -> AsyncGenerator[bytes, None]:
+    """The body, piece by piece: httpx would gather it."""
+    queue: asyncio.Queue[bytes | None] = asyncio.Queue(1)
+
+    async def receive() -> dict[str, Any]:
+        return await asyncio.Event().wait()  # type: ignore[return-value]  # never
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            await queue.put(message["body"] if message.get("more_body") else None)
+
+    path = f"/download/{job_id}"
+    scope = {
+        "type": "http", "http_version": "1.1", "method": "GET", "path": path, "raw_path": path.encode(),
+        "root_path": "", "query_string": b"", "headers": [(b"host", b"broker")], "client": ("127.0.0.1", 1),
+        "server": ("broker", 80),
+        "scheme": "http",
+    }  # fmt: skip
+    serving = asyncio.ensure_future(make_app(api.broker)(scope, receive, send))
+    try:
+        while (piece := await queue.get()) is not None:
+            yield piece
+        await serving
+    finally:
+        serving.cancel()
+
+
+async def test_contents_that_a_power_cut_emptied_are_not_taken_for_whole(started: Started, tmp_path: Path) -> None:
+    """Without fsync (BROKER_DURABILITY=relaxed) a file may have its name and not its bytes."""
+    async with started(durability="relaxed") as api:
+        node = await api.node()
+        job_id = await left(api, node, {"f": b"content"})
+        place = api.broker.folder.place(sha(b"content"))
+    place.write_bytes(b"")
+    async with started(durability="relaxed") as api:
+        for path in (f"/download/{job_id}/f", f"/download/{job_id}"):
+            assert (await api.call("GET", path)).status_code == 503
+        node = await api.node()
+        again = await left(api, node, {"f": b"content"})
+        assert (await api.call("GET", f"/download/{again}/f")).content == b"content"
+        assert (await api.call("GET", f"/download/{job_id}/f")).content == b"content", "mended by the same content"
+        assert api.broker.folder.stored_bytes == len(b"content")
+
+
+async def test_a_node_that_lies_about_a_size_is_not_believed(api: Api) -> None:
+    node = await api.node()
+    job_id = await api.submit()
+    (job,) = await node.claim()
+    await put(api, node, job, b"content")
+    said = [{"path": "f", "sha256": sha(b"content"), "size": 3}]
+    assert (await node.complete(job, artifacts=said)).status_code == 200
+    (kept,) = (await api.ok("GET", f"/results/{job_id}"))["artifacts"]
+    assert kept["size"] == 7
+    assert (await api.call("GET", f"/download/{job_id}/f")).content == b"content"
+
+
+async def test_artifacts_that_arrive_together_share_the_limit(started: Started) -> None:
+    async with started(max_artifacts_bytes=1500) as api:
+        node = await api.node()
+        await api.submit()
+        (job,) = await node.claim()
+        answers = await asyncio.gather(*(put(api, node, job, bytes([n]) * 1000) for n in range(3)))
+        assert sorted(answer.status_code for answer in answers) == [200, 413, 413]
+        assert (await put(api, node, job, b"x" * 400)).status_code == 200
+
+
+async def test_uploads_of_clients_take_no_place_from_nodes(started: Started) -> None:
+    async with started(max_uploads=1) as api:
+        node = await api.node()
+        await api.submit()
+        (job,) = await node.claim()
+        begun, held = asyncio.Event(), asyncio.Event()
+
+        async def slow() -> AsyncIterator[bytes]:
+            begun.set()
+            yield part(b"1")
+            await held.wait()
+            yield b"--x--\r\n"
+
+        uploading = asyncio.ensure_future(api.client.post("/submit", content=slow(), headers=FORM))
+        async with asyncio.timeout(LONG_ENOUGH):
+            await begun.wait()
+        assert (await send(api, part(b"2"))).status_code == 503
+        assert (await put(api, node, job, b"result")).status_code == 200
+        held.set()
+        assert (await uploading).status_code == 200
+
+
+async def test_a_success_whose_files_went_answers_no_identical_job(started: Started) -> None:
+    async with started(max_stored_bytes=1000, min_free_bytes=0) as api:
+        node = await api.node()
+        first = await left(api, node, {"f": b"1" * 600}, cache=True)
+        hit = await api.ok("POST", "/submit", {"code": "print(1)", "cache": True})
+        assert hit["cached"] is True
+        await left(api, node, {"g": b"2" * 700}, code="other")
+        (gone,) = (await api.ok("GET", f"/results/{first}"))["artifacts_dropped"]
+        assert (gone["path"], gone["reason"]) == ("f", "evicted")
+        again = await api.ok("POST", "/submit", {"code": "print(1)", "cache": True})
+        assert "cached" not in again

@@ -26,17 +26,22 @@ class BlobResponse(Response):
         self.headers["ETag"] = self._tag
         self.headers["Accept-Ranges"] = "bytes"
         self._choose(request)
-        self.headers["Content-Length"] = str(self._end - self._start)
+        if self.status_code == 304:
+            for name in ("Content-Type", "Content-Disposition", "Content-Length"):  # what is known of it stays true
+                del self.headers[name]
+        else:
+            self.headers["Content-Length"] = str(self._end - self._start)
         self._headers_only = request.method == "HEAD" or self.status_code in (304, 416)
 
     def _choose(self, request: Request) -> None:
-        """Whole, a part, or nothing of it. Several ranges at once are answered with the whole, as RFC 9110 allows."""
+        """Whole, a part, or nothing of it. Several ranges at once are answered with the whole, as RFC 9110 allows; a
+        HEAD is about the whole."""
         known = request.headers.get("if-none-match")
         if known is not None and (known == "*" or self._tag in known):
             self.status_code = 304
             self._end = 0
             return
-        wanted = _RANGE.fullmatch(request.headers.get("range", ""))
+        wanted = _RANGE.fullmatch(request.headers.get("range", "")) if request.method == "GET" else None
         unchanged = request.headers.get("if-range", self._tag) == self._tag
         if wanted is None or not unchanged or not (wanted[1] or wanted[2]):
             return

@@ -80,7 +80,7 @@ async def download(request: Request, job_id: str, path: str) -> Response:
     if file is None:
         raise HttpError(404, f"The job left no such file; GET /outputs/{job_id} lists them.")
     headers = {"Content-Type": mime_of(file), "Content-Disposition": _disposition(path), **_STRANGERS_CONTENT}
-    return BlobResponse(request, await broker.files.folder.read(file.sha256), file.sha256, headers)
+    return BlobResponse(request, await broker.files.open_artifact(file), file.sha256, headers)
 
 
 async def _files_of(request: Request, job: Job) -> list[StoredFile]:

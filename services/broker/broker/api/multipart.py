@@ -61,7 +61,7 @@ async def read_upload(request: Request) -> Upload:
     if declared.isdigit() and int(declared) > settings.max_upload_bytes + settings.max_body_bytes + FRAME_BYTES:
         raise too_large
     await files.make_room(int(declared) if declared.isdigit() else 0)
-    files.begin_receiving()
+    files.uploads.enter()
     reader = _Reader(files, boundary, settings.max_upload_bytes, settings.max_body_bytes)
     try:
         chunks = body_chunks(request, idle_seconds=settings.body_timeout, total_seconds=settings.upload_timeout)
@@ -71,7 +71,7 @@ async def read_upload(request: Request) -> Upload:
         raise
     finally:
         reader.gathered.over()
-        files.end_receiving()
+        files.uploads.leave()
 
 
 def _too_large(most: int) -> ArtifactRefusedError:

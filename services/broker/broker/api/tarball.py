@@ -21,7 +21,8 @@ GZIP = 16 + zlib.MAX_WBITS
 
 
 class TarResponse(Response):
-    """The same files and time make the same bytes."""
+    """The same files and time make the same bytes. The contents are pinned until it is sent: a job may expire
+    meanwhile. StoreBrokenError when one is not there."""
 
     media_type = "application/gzip"
 
@@ -34,14 +35,18 @@ class TarResponse(Response):
         self._wanted = wanted
         self._mtime = int(mtime)
         self._headers_only = request.method == "HEAD"
+        files.pin_all(wanted)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it. An error in the middle breaks the connection, so that nobody takes a part for the whole."""
-        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        if not self._headers_only:
-            async for piece in self._compressed():
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            if not self._headers_only:
+                async for piece in self._compressed():
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            self._files.unpin_all(self._wanted)
 
     async def _compressed(self) -> AsyncIterator[bytes]:
         squeeze = zlib.compressobj(LEVEL, zlib.DEFLATED, GZIP)

@@ -7,18 +7,20 @@ with what is missing, and the node sends it again.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from broker.clock import Clock
 from broker.domain.words import JobStatus
 from broker.errors import (
     ArtifactRefusedError,
+    BrokerError,
     InvalidFieldError,
     NotFoundError,
     OverloadedError,
     StaleLeaseError,
     StorageFullError,
+    StoreBrokenError,
 )
 from broker.service.sessions import NodeSession, SessionBook
 from broker.settings import Settings
@@ -53,6 +55,24 @@ class _Arriving:
     last_at: float = 0.0
 
 
+class Turnstile:
+    """Lets so many through at a time."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._inside = 0
+
+    def enter(self) -> None:
+        """OverloadedError when all places are taken; `leave` gives one back."""
+        if self._inside >= self._most:
+            raise OverloadedError("Too many files arrive at the moment: try again later.")
+        self._inside += 1
+
+    def leave(self) -> None:
+        """It has arrived, or never will."""
+        self._inside -= 1
+
+
 class Files:
     """Lives on the event loop; the folder's threads touch the disk."""
 
@@ -63,7 +83,9 @@ class Files:
         self._clock = clock
         self._settings = settings
         self._arriving: dict[str, _Arriving] = {}
-        self._receiving = 0
+        self.uploads = Turnstile(settings.max_uploads)
+        self._artifacts = Turnstile(settings.max_uploads)
+        """Places of their own: slow clients must not keep results away."""
         self._spent_at = 0.0
         self._sweeping = asyncio.Lock()
 
@@ -74,16 +96,6 @@ class Files:
         most = self._settings.max_file_bytes
         too_large = ArtifactRefusedError("file_too_large", f"A file has at most {most} bytes.")
         return BlobWriter(self.folder, most, too_large)
-
-    def begin_receiving(self) -> None:
-        """Count an upload that arrives; `end_receiving` when it has. OverloadedError."""
-        if self._receiving >= self._settings.max_uploads:
-            raise OverloadedError("Too many uploads arrive at the moment: try again later.")
-        self._receiving += 1
-
-    def end_receiving(self) -> None:
-        """It has arrived, or never will."""
-        self._receiving -= 1
 
     async def make_room(self, count: int) -> None:
         """Let the oldest artifacts go until `count` more bytes fit. StorageFullError when that does not help."""
@@ -108,8 +120,11 @@ class Files:
 
     async def open_input(self, job_id: str, sha256: str) -> OpenBlob:
         """What the job was submitted with. NotFoundError."""
-        if not await self._store.has_input(job_id, sha256):
+        size = await self._store.input_size(job_id, sha256)
+        if size is None:
             raise NotFoundError("The job was not submitted with this content.")
+        if self.folder.size(sha256) != size:  # for good: to try again would not help
+            raise NotFoundError("The broker's disk has lost this content.")
         return await self.folder.read(sha256)
 
     async def put_artifact(self, job_id: str, fence: int, sha256: str, size: int, chunks: AsyncIterator[bytes]) -> None:
@@ -122,28 +137,38 @@ class Files:
         if arriving.total + size > self._settings.max_artifacts_bytes:
             limit = self._settings.max_artifacts_bytes
             raise ArtifactRefusedError("job_artifacts_too_large", f"A job's artifacts have at most {limit} bytes.")
-        await self.make_room(size)
-        self.begin_receiving()
+        arriving.total += size
         try:
-            async with BlobWriter(self.folder, most, too_large) as writer:
+            await self.make_room(size)
+            blob = await self._receive(arriving, too_large, chunks)
+        except BaseException:
+            arriving.total -= size
+            raise
+        self._keep(job_id, arriving, sha256, blob)
+
+    async def _receive(self, arriving: _Arriving, too_large: BrokerError, chunks: AsyncIterator[bytes]) -> Blob:
+        self._artifacts.enter()
+        try:
+            async with BlobWriter(self.folder, self._settings.max_file_bytes, too_large) as writer:
                 async for chunk in chunks:
                     arriving.last_at = self._clock.now()
                     await writer.write(chunk)
-                blob = await writer.finish()
+                return await writer.finish()
         finally:
-            self.end_receiving()
-        self._keep(job_id, arriving, sha256, blob)
+            self._artifacts.leave()
 
     def _keep(self, job_id: str, arriving: _Arriving, sha256: str, blob: Blob) -> None:
+        """`arriving.total` has counted it already."""
         if blob.sha256 != sha256:
+            arriving.total -= blob.size
             self.folder.unpin(blob.sha256)
             message = f"The content's SHA-256 is {blob.sha256}: send it again."
             raise InvalidFieldError("sha256", message, "wrong_checksum")
         if self._arriving.get(job_id) is not arriving or sha256 in arriving.sizes:
+            arriving.total -= blob.size
             self.folder.unpin(sha256)  # the attempt is over, or the same was sent before
             return
         arriving.sizes[sha256] = blob.size
-        arriving.total += blob.size
 
     def missing(self, job_id: str, fence: int, wanted: Iterable[str]) -> list[str]:
         """Which of these contents were not sent for this attempt yet."""
@@ -157,7 +182,7 @@ class Files:
             return replace(completion, artifacts=()), ()
         missing = self.missing(completion.job_id, completion.fence, (file.sha256 for file in completion.artifacts))
         if not missing:
-            return completion, ()
+            return _true_sizes(completion, self._arriving[completion.job_id].sizes), ()
         job = await self._store.job(completion.job_id)
         if job is None or job.status not in HELD or (job.node_id, job.fence) != (node_id, completion.fence):
             return replace(completion, artifacts=()), ()  # a duplicate, or late: the store will say
@@ -200,6 +225,28 @@ class Files:
         """One of these."""
         return await self._store.artifact(job_id, path)
 
+    async def open_artifact(self, file: StoredFile) -> OpenBlob:
+        """Its content. StoreBrokenError when it is not there whole."""
+        self._check(file)
+        return await self.folder.read(file.sha256)
+
+    def pin_all(self, wanted: Sequence[StoredFile]) -> None:
+        """Keep the contents until `unpin_all`. StoreBrokenError when one is not there whole."""
+        for file in wanted:
+            self._check(file)
+        for file in wanted:
+            self.folder.pin(file.sha256)
+
+    def unpin_all(self, wanted: Sequence[StoredFile]) -> None:
+        """Let them go."""
+        for file in wanted:
+            self.folder.unpin(file.sha256)
+
+    def _check(self, file: StoredFile) -> None:
+        if self.folder.size(file.sha256) != file.size:
+            log.error("the content of a file is lost or damaged: %s", file.sha256)
+            raise StoreBrokenError("The broker's disk has lost this content.")
+
     # ---- time
 
     def released(self, names: Iterable[str]) -> None:
@@ -223,3 +270,10 @@ class Files:
         """Delete contents that nobody refers to."""
         async with self._sweeping:  # the folder condemns one batch at a time
             await self.folder.sweep(self._store.referenced)
+
+
+def _true_sizes(completion: Completion, sizes: Mapping[str, int]) -> Completion:
+    """With the sizes of what arrived, whatever the node says."""
+    artifacts = tuple(replace(file, size=sizes[file.sha256]) for file in completion.artifacts)
+    more = sum(file.size for file in artifacts) - sum(file.size for file in completion.artifacts)
+    return replace(completion, artifacts=artifacts, stored_bytes=completion.stored_bytes + more)

@@ -146,8 +146,8 @@ class Store(Protocol):
         """One of these."""
         ...
 
-    async def has_input(self, job_id: str, sha256: str) -> bool:
-        """Whether the job was submitted with this content."""
+    async def input_size(self, job_id: str, sha256: str) -> int | None:
+        """The size of a content that the job was submitted with; None when it was not."""
         ...
 
     async def referenced(self, names: list[str]) -> set[str]:

@@ -54,9 +54,10 @@ class Reader:
         row = self._one(files.ONE_ARTIFACT, job_id=job_id, wanted=path)
         return StoredFile(*row) if row else None
 
-    def has_input(self, job_id: str, sha256: str) -> bool:
-        """See Store.has_input."""
-        return self._one(files.ONE_INPUT, job_id=job_id, wanted=sha256) is not None
+    def input_size(self, job_id: str, sha256: str) -> int | None:
+        """See Store.input_size."""
+        row = self._one(files.ONE_INPUT, job_id=job_id, wanted=sha256)
+        return row[0] if row else None
 
     def referenced(self, names: list[str]) -> set[str]:
         """See Store.referenced."""

@@ -216,9 +216,9 @@ class SqliteStore:
         """One of these."""
         return self._reader.artifact(job_id, path)
 
-    async def has_input(self, job_id: str, sha256: str) -> bool:
-        """Whether the job was submitted with this content."""
-        return self._reader.has_input(job_id, sha256)
+    async def input_size(self, job_id: str, sha256: str) -> int | None:
+        """The size of a content that the job was submitted with; None when it was not."""
+        return self._reader.input_size(job_id, sha256)
 
     async def referenced(self, names: list[str]) -> set[str]:
         """Which of these contents some row refers to."""

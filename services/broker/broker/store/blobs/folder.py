@@ -176,10 +176,9 @@ class BlobFolder:
         self._arriving_bytes -= count
 
     def arrived(self, name: str, size: int) -> None:
-        """A blob, held by whoever wrote it, got its name."""
-        if name not in self._sizes:
-            self._sizes[name] = size
-            self._stored_bytes += size
+        """A blob, held by whoever wrote it, got its name; what was there was the same, or damaged."""
+        self._stored_bytes += size - self._sizes.get(name, 0)
+        self._sizes[name] = size
 
     # ---- pins
 

@@ -70,7 +70,7 @@ class BlobWriter:
         await self.flush()
         blob = Blob(self._hash.hexdigest(), self.size)
         self._folder.hold(blob.sha256)
-        if self._folder.size(blob.sha256) is None:
+        if self._folder.size(blob.sha256) != blob.size:  # not there, or there without its bytes: a power cut
             try:
                 await self._folder.in_thread(lambda: self._publish(blob.sha256))
             except BaseException:

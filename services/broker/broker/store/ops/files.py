@@ -55,6 +55,7 @@ def drop_artifacts(tx: Transaction, wanted_bytes: int) -> int:
             break
         gone = tx.rows(files.DELETE_ARTIFACTS, {"at_seq": seq})
         tx.changes.released.update(sha256 for _, _, sha256 in gone)
+        tx.run(files.NO_ANSWER, {"at_seq": seq})
         row = tx.row(files.DETAILS, {"at_seq": seq})
         details = json.loads(row[0]) if row and row[0] else {}
         details.setdefault("artifacts_dropped", []).extend(

@@ -1,6 +1,6 @@
 """Statements about the files of jobs. A job whose result is an identical one's has that one's artifacts."""
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, null, select, update
 
 from broker.store.sql.compile import compiled, each, word
 from broker.store.tables import job_files, job_results, job_states
@@ -50,5 +50,9 @@ OLDEST_ARTIFACTS = compiled(
     .limit(p("limit"))
 )
 DELETE_ARTIFACTS = compiled(delete(job_files).where(f.seq == p("at_seq"), ARTIFACT).returning(f.path, f.size, f.sha256))
+NO_ANSWER = compiled(
+    # A success without its files answers no identical job any more.
+    update(job_states).where(j.seq == p("at_seq")).values(dedupe_key=null())
+)
 DETAILS = compiled(select(job_results.c.details).where(job_results.c.seq == p("at_seq")))
 SET_DETAILS = compiled(update(job_results).where(job_results.c.seq == p("at_seq")).values(details=p("new_details")))
