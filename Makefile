@@ -1,6 +1,6 @@
 # `make` prints what there is. Every target is one line that CI could run too.
 .DEFAULT_GOAL := help
-.PHONY: help up up-tls up-monitoring stop down status logs images test unit integration check fix venv lock hostile abuse bench doctor clean fuzz sbom scan audit
+.PHONY: help up up-tls up-monitoring stop down status logs images test unit integration check fix venv lock hostile chaos abuse bench doctor clean fuzz sbom scan audit
 SHELL := /bin/bash
 
 NODES ?= 3
@@ -52,6 +52,11 @@ integration: venv images ## Tests on the real images (needs Docker)
 
 fuzz: venv ## Hold the OpenAPI document against a broker: make fuzz MINUTES=5
 	PYTHONPATH=tests:$(PYTHONPATH) .venv/bin/python -m api.fuzz --minutes $(or $(MINUTES),5)
+
+chaos: export CHAOS_MINUTES := $(or $(MINUTES),10)
+chaos: export CHAOS_SEED := $(SEED)
+chaos: venv images ## Break nodes, network and broker at random under load: make chaos MINUTES=10 SEED=7
+	$(PYTEST) tests/failover/test_chaos.py -s
 
 hostile: venv images ## The attacks of the catalogue on the real node image (4 minutes)
 	$(PYTEST) tests/hostile
