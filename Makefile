@@ -1,6 +1,6 @@
 # `make` prints what there is. Every target is one line that CI could run too.
 .DEFAULT_GOAL := help
-.PHONY: help up up-tls up-monitoring stop down status logs images test unit integration check fix venv lock hostile chaos abuse bench doctor clean fuzz sbom scan audit
+.PHONY: help up up-tls up-monitoring stop down status logs images test unit integration check fix venv lock hostile chaos abuse bench bench-failover doctor clean fuzz sbom scan audit
 SHELL := /bin/bash
 
 NODES ?= 3
@@ -9,7 +9,7 @@ PYTHONPATH := services/broker:services/node
 export PYTHONPATH
 
 help: ## Print this
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n\033[1m%s\033[0m\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n\033[1m%s\033[0m\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ##@ Run it
 up: ## Build, start NODES=3 nodes, run a first job (installs what is missing when root)
@@ -67,6 +67,9 @@ abuse: venv ## Attack a running deployment and print a report: make abuse URL=ht
 bench: venv images ## Measure; ARGS="--help" says what
 	.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement bench/requirements.txt
 	PYTHONPATH=.:tests:$(PYTHONPATH) .venv/bin/python -m bench $(ARGS)
+
+bench-failover: venv images ## Kill 20 nodes and 20 brokers, write the recovery table (README, docs/benchmarks.md)
+	PYTHONPATH=.:tests:$(PYTHONPATH) .venv/bin/python -m bench.failover --write $(ARGS)
 
 doctor: ## Prove every layer of the sandbox on this host, in a node container
 	@docker compose run --rm --no-deps --entrypoint sandrun node doctor
