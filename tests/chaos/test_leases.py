@@ -43,6 +43,27 @@ async def _beat_for(node: SimNode, seconds: float) -> None:
         await asyncio.sleep(0.2)  # the beat's interval
 
 
+async def test_a_silent_nodes_waiting_claim_gets_nothing(scenario: Make) -> None:
+    """A frozen or unplugged node hangs up on nobody: its claim goes on waiting when its lease is over."""
+    async with scenario(NODE_TIMEOUT="1") as s:
+        job = await s.client().submit("ok")
+        silent, heir = await s.registered("silent", slots=4), await s.registered("heir", slots=4)
+        await silent.claim()
+        keep_alive = asyncio.create_task(_beat_for(heir, 8))
+        waiting = asyncio.create_task(silent.claim_call(wait=20))
+        await eventually(lambda: _has_lapsed(s.client(), "silent"), seconds=5, what="the lease ends")
+        (moved,) = await heir.claim(wait=5)
+        assert (moved.job_id, moved.fence) == (job, 2)
+        assert (await waiting).body["jobs"] == [], "it returns, should there still be somebody to hear it"
+        await heir.complete(moved)
+        keep_alive.cancel()
+
+
+async def _has_lapsed(client: Client, name: str) -> bool:
+    nodes = (await client.insist("nodes", "GET", "/nodes")).body["nodes"]
+    return not any(node["name"] == name and node["active"] for node in nodes)
+
+
 async def test_a_late_result_is_accepted_once_or_refused_never_both(scenario: Make) -> None:
     """Around the moment of the rescue: whoever comes first wins, and the other is told so."""
     accepted = 0

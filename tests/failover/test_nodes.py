@@ -53,6 +53,18 @@ def test_a_node_that_slept_past_its_lease_is_a_zombie(cluster: Cluster) -> None:
     cluster.client.cancel(running)
 
 
+def test_a_frozen_node_with_a_free_slot_gets_nothing(cluster: Cluster) -> None:
+    """Its claim goes on waiting for work at the broker: a frozen node hangs up on nobody."""
+    lost = cluster.launch(3)
+    (frozen,) = cluster.running([lost])
+    frozen.pause()
+    cluster.running([lost], elsewhere_than=frozen, seconds=LEASE + 10)
+    later = cluster.fill(0.5)
+    for job in [lost, *later]:
+        assert cluster.client.result(job)["node_id"] != cluster.listed(frozen)["id"]
+    assert cluster.outcomes(lost) == ["node_lost", "completed"]
+
+
 def test_docker_stop_drains_under_load(cluster: Cluster) -> None:
     long = [cluster.launch(40) for _ in range(4)]
     places = cluster.running(long)

@@ -59,7 +59,8 @@ class Claims:
         """Jobs for the node, at once or within `wait` seconds. UnknownNodeError, SessionEndedError.
 
         Never empty while a job that the node can run is pending and the node has room. `gone` is watched while the
-        claim waits: who has hung up gets no job.
+        claim waits: who has hung up gets no job, and neither does who has been silent for a lease meanwhile. A frozen
+        or unplugged node hangs up on nobody.
         """
         session = self._book.check(wish.node_id, wish.session)
         session.sign_of_life(self._clock.now(), self._settings.node_timeout)
@@ -76,7 +77,7 @@ class Claims:
         give_up = loop.time() + wish.wait
         look = wish.claim_number is not None  # a repeated number gets its old attempts, pending jobs or not
         while not session.claims_nothing:
-            if _given_up(session, wish):
+            if session.lapsed or _given_up(session, wish):
                 return Grant()
             granted = ClaimGrant(())
             relieved = session.relieved
@@ -84,7 +85,7 @@ class Claims:
                 granted = await self._take(session, wish)
             look = False
             if granted.jobs:
-                if not watch.gone and not _given_up(session, wish):
+                if not watch.gone and not session.lapsed and not _given_up(session, wish):
                     return Grant(granted.jobs)
                 await self._put_back(session, granted)
             if watch.gone or loop.time() >= give_up or not self._may_wait(session):
@@ -123,7 +124,7 @@ class Claims:
         return granted
 
     async def _put_back(self, session: NodeSession, granted: ClaimGrant) -> None:
-        """The caller hung up, or gave the claim up, while it was being served: nobody would run these jobs."""
+        """The caller hung up, fell silent, or gave the claim up, while it was being served: nobody would run these."""
         refs = [(job.id, job.fence) for job in granted.jobs]
         await self._store.release(session.node_id, refs, self._clock.now(), self._settings.result_ttl)
 
@@ -141,7 +142,7 @@ class Claims:
         try:
             timeout = give_up - asyncio.get_running_loop().time()
             await asyncio.wait((waiter.future, watch.task), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-            if watch.gone or waiter.superseded:
+            if watch.gone or waiter.superseded or session.lapsed:
                 self._queue.pass_on(waiter)
                 return False
             return waiter.future.done()

@@ -39,7 +39,8 @@ class Waiter:
     def ready_to_claim(self) -> bool:
         """Whether a new job should wake it."""
         capacity = self.session.capacity
-        return not self.future.done() and (capacity is None or self.session.held < capacity)
+        room = capacity is None or self.session.held < capacity
+        return room and not self.session.lapsed and not self.future.done()
 
 
 @dataclass(slots=True)

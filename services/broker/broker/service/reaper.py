@@ -126,19 +126,22 @@ class Reaper:
         """The session's node is gone: take its jobs back now."""
         session.lapsed = True
         session.lease_until = min(session.lease_until, self._clock.now())
+        self._queue.look_again(session.node_id)
         why = NodeEventKind.LINK_BROKE
         await self._store.rescue([session.node_id], self._clock.now(), self._settings.result_ttl, why)
 
     async def _rescue_silent(self, now: float) -> None:
-        silent = [session for session in self._book if session.lease_until <= now and not session.lapsed]
+        silent = [s for s in self._book if s.lease_until <= now and (s.held or not s.lapsed)]
         if not silent:
             return
         for session in silent:
-            log.warning("node %s: its lease ended", session.node_id)
+            if not session.lapsed:
+                log.warning("node %s: its lease ended", session.node_id)
+            # Before the rescue: a claim of it that still waits must not get the very jobs that are taken from it. A
+            # beat that comes meanwhile makes it alive again, and is told which jobs it lost.
+            session.lapsed = True
+            self._queue.look_again(session.node_id)
         await self._store.rescue([s.node_id for s in silent], now, self._settings.result_ttl)
-        for session in silent:
-            # A beat that came meanwhile has renewed the lease; it will hear which jobs it lost.
-            session.lapsed = session.lease_until <= now
 
     def _hopeless(self, now: float) -> frozenset[str]:
         crowd = self._book.claiming(now)
