@@ -78,7 +78,7 @@ def _node_faults(node: Node) -> list[tuple[str, Fault]]:
         node.start()
 
     def stop(chance: random.Random) -> None:
-        assert node.stop() in (0, 143)  # 143: it had just been started and did not listen to signals yet
+        assert node.stop() in (0, 143)  # 143: its first program had just been started and did not listen yet
         time.sleep(chance.random() * 2)
         node.start()
 

@@ -67,6 +67,8 @@ class Supervisor:
         if not self._sandrun.running and not self._asked:
             return FAILED
         if self._asked:
+            if code == -signal.SIGTERM:
+                return 0  # it had just been started and did not listen yet, so it had nothing to drain
             return FAILED if code < 0 else code
         return code if code > 0 else FAILED
 

@@ -19,7 +19,8 @@ from supervisor.health import HangWatch, answers
 NODE = Path(__file__).parents[3] / "services" / "node"
 DEADLINE = 15.0
 
-# A child that notes what happens to it. On SIGTERM `obey` ends with 0, a number ends with that, `stay` does not end.
+# A child that notes what happens to it. On SIGTERM `obey` ends with 0, a number ends with that, `stay` does not end, and
+# `deaf` has not come so far as to handle it.
 CHILD = """
 import json, os, signal, sys, time
 name, manner, folder = sys.argv[1:]
@@ -31,7 +32,8 @@ def end(number, frame):
     if manner != "stay":
         note("ends")
         sys.exit(0 if manner == "obey" else int(manner))
-signal.signal(signal.SIGTERM, end)
+if manner != "deaf":
+    signal.signal(signal.SIGTERM, end)
 with open(os.path.join(folder, name + ".env"), "w") as file:
     mask = sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
     json.dump({"env": dict(os.environ), "mask": mask, "pid": os.getpid()}, file)
@@ -121,6 +123,12 @@ def test_agent_that_does_not_leave_is_killed(bench: Bench) -> None:
     bench.send(signal.SIGTERM)
     assert bench.ended() == 1
     assert bench.events()[-1] == "sandrun ends"
+
+
+def test_agent_stopped_before_it_listens_leaves_nothing_undone(bench: Bench) -> None:
+    bench.start(agent="deaf")
+    bench.send(signal.SIGTERM)
+    assert bench.ended() == 0
 
 
 def test_sandrun_that_does_not_leave_is_killed(bench: Bench) -> None:
