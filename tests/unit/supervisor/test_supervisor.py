@@ -19,8 +19,8 @@ from supervisor.health import HangWatch, answers
 NODE = Path(__file__).parents[3] / "services" / "node"
 DEADLINE = 15.0
 
-# A child that notes what happens to it. On SIGTERM `obey` ends with 0, a number ends with that, `stay` does not end, and
-# `deaf` has not come so far as to handle it.
+# A child that notes what happens to it. On SIGTERM `obey` ends with 0, a number ends with that, `stay` does not end,
+# and `deaf` has not come so far as to handle it.
 CHILD = """
 import json, os, signal, sys, time
 name, manner, folder = sys.argv[1:]
