@@ -2,10 +2,12 @@
 
 import asyncio
 import hashlib
+import json
 from typing import Any
 
 import pytest
 
+from api.keyed import keyed
 from api.rig import Api, Node, Started
 
 pytestmark = pytest.mark.anyio
@@ -287,3 +289,56 @@ async def test_a_follower_hears_of_every_attempt(api: Api) -> None:
     assert text.count("event: attempt") == 1, "who comes late sees the attempt that counts"
     assert '"text":"same"' in text
     assert '"status":"completed"' in text
+
+
+async def test_every_run_is_metered_and_the_job_counts_once(started: Started) -> None:
+    async with keyed(started) as api:
+        key = await api.key("client", jobs_unfinished=1)
+        job_id = (await api.ok("POST", "/submit", {"code": "1", **TWO}, key=key))["job_id"]
+        for cpu in (3, 4):
+            full = await api.call("POST", "/submit", {"code": "2"}, key=key)
+            assert full.status_code == 429, "it is one unfinished job until it ends"
+            await run(await api.join(), job_id, usage={"cpu_seconds": cpu})
+        rows = {row["outcome"]: row for row in (await api.ok("GET", "/usage", key=key))["owners"][0]["today"]}
+        assert (rows["submitted"]["count"], rows["completed"]["count"], rows["completed"]["cpu_seconds"]) == (1, 2, 7)
+        await api.ok("POST", "/submit", {"code": "2"}, key=key)
+
+
+async def test_an_upload_can_be_verified(api: Api) -> None:
+    manifest = json.dumps({"entrypoint": "main.py", **TWO})
+    parts: list[Any] = [("files", ("main.py", b"print(1)")), ("manifest", (None, manifest))]
+    job_id = (await api.client.post("/submit", files=parts)).json()["job_id"]
+    for _ in range(2):
+        node = await api.node()
+        job = await run(node, job_id)
+        assert [file["name"] for file in job["uploads"]] == ["main.py"]
+    status = await api.status(job_id)
+    assert (status["status"], status["verify"]["equal"]) == ("completed", 2)
+
+
+async def test_each_job_of_a_batch_is_verified_as_it_asks(api: Api) -> None:
+    jobs = [{"code": "1", **TWO}, {"code": "2"}]
+    ids = (await api.ok("POST", "/submit/batch", {"jobs": jobs}))["job_ids"]
+    node = await api.node()
+    for _ in range(2):
+        (job,) = await node.claim()
+        await node.complete(job)
+    assert [(await api.status(job_id))["status"] for job_id in ids] == ["pending", "completed"]
+    wrong = await api.call("POST", "/submit/batch", {"jobs": [{"code": "1", "verify": {"replicas": 2, "quorum": 3}}]})
+    assert wrong.status_code == 422
+    assert wrong.json()["error"] == "jobs.0.verify: quorum is at most replicas, here 2"
+
+
+async def test_one_webhook_at_the_end_of_all_runs(started: Started) -> None:
+    async with started() as api:
+        job_id = await api.submit(callback_url="http://127.0.0.1:9/", **TWO)
+        await run(await api.node(), job_id, output="1")
+        (owed,) = (await api.ok("GET", f"/jobs/{job_id}/webhooks"))["webhooks"]
+        assert (owed["state"], owed["attempts"]) == ("owed", 0), "a result that decides nothing is no end"
+        await run(await api.node(), job_id, output="2")
+        async with asyncio.timeout(10):
+            while True:
+                (told,) = (await api.ok("GET", f"/jobs/{job_id}/webhooks"))["webhooks"]
+                if told["attempts"]:
+                    break
+                await asyncio.sleep(0.02)  # the poll interval
