@@ -61,8 +61,9 @@ def test_a_program_that_differs_from_run_to_run_cannot_be_verified(bundle: Bundl
 
 
 def test_a_failure_that_all_nodes_see_is_the_programs(bundle: Bundle) -> None:
-    result = bundle.run("import sys; print('no'); sys.exit(3)", verify={"replicas": 2})
-    assert (result["status"], result["failure"], result["exit_code"], result["output"]) == ("failed", "exit", 3, "no\n")
+    result = bundle.run("print('no')\nraise ValueError('as everywhere')", verify={"replicas": 2})
+    assert (result["status"], result["failure"], result["exit_code"], result["output"]) == ("failed", "exit", 1, "no\n")
+    assert "ValueError: as everywhere" in result["error"], "with its traceback, paths and all"
     assert len(result["verified"]["nodes"]) == 2
 
 
@@ -92,3 +93,11 @@ def test_a_node_that_makes_results_up_is_outvoted(bundle: Bundle) -> None:
     lies = [attempt for attempt in attempts_of(bundle, job_id) if attempt["node_id"] == said["node_id"]]
     assert [attempt["output_sha256"] for attempt in lies] == [hashlib.sha256(b"43\n\x00").hexdigest()]
     bundle.post("/heartbeat", {**who, "held": [], "draining": True})
+
+
+def test_the_order_of_a_python_set_agrees_with_a_fixed_hash_seed(bundle: Bundle) -> None:
+    """As docs/whole-jobs.md says. Without it 16 texts come in one of 16! orders."""
+    code = "print({str(n) for n in range(16)})"
+    result = bundle.run(code, env={"PYTHONHASHSEED": "0"}, verify={"replicas": 3, "quorum": 3})
+    assert (result["status"], result["verify"]["equal"]) == ("completed", 3), result
+    assert bundle.run(code, verify={"replicas": 2})["failure"] == "verification"

@@ -257,7 +257,10 @@ async def test_identical_jobs_take_over_a_verified_success_only(store: Store) ->
     await run(store, "n2")
     copy = await store.result("follower")
     assert copy is not None
-    assert (copy.job.status.value, copy.job.cached) == ("completed", True)
+    assert (copy.job.status.value, copy.job.cached, copy.job.equal) == ("completed", True, 2)
+    await submit(store, new_job("later", replicas=2, quorum=2, dedupe_key="same"))
+    later = await present(store, "later")
+    assert (later.status.value, later.cached, later.results, later.equal) == ("completed", True, 2, 2)
     assert json.loads(copy.details or "")["verified"]["nodes"] == ["n1", "n2"]
 
 

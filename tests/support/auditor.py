@@ -167,7 +167,7 @@ class Auditor:
             equal = max(map(digests.count, digests), default=0)
             if len(set(nodes)) < len(nodes) or len(nodes) > (row["replicas"] or 0):
                 self._violates("b", f"{job_id}: results of {nodes}, {row['replicas']} nodes may give one")
-            if ((row["results"] or 0), (row["equal"] or 0)) != (len(nodes), equal):
+            if row["result_of"] is None and ((row["results"] or 0), (row["equal"] or 0)) != (len(nodes), equal):
                 self._violates("d", f"{job_id}: {digests}, the row says {row['results']} results, {row['equal']} equal")
             if row["quorum"] is None or row["status"] not in TERMINAL or row["result_of"] is not None:
                 continue

@@ -69,6 +69,8 @@ def _store(tx: Transaction, job: NewJob, now: float) -> SubmittedJob:
         "file_count": 0,
         "replicas": job.replicas,
         "quorum": job.quorum,
+        "results": None,
+        "equal": None,
     }
     cached = job.dedupe_key is not None and _join_identical(tx, job.dedupe_key, row, now)
     seq = tx.insert(life.INSERT_JOB, row)
@@ -102,12 +104,14 @@ def _join_identical(tx: Transaction, dedupe_key: str, row: dict[str, Any], now: 
     """Make the row a copy of an earlier success (True), or let it wait for an identical job that is under way."""
     success = tx.row(life.CACHED_SUCCESS, {"dedupe_key": dedupe_key, "now": now})
     if success is not None:
-        original, exit_code, expires_at, file_count = success
+        original, exit_code, expires_at, file_count, results, equal = success
         row |= {
             "status": "completed",
             "result_of": original,
             "exit_code": exit_code,
             "file_count": file_count,
+            "results": results,
+            "equal": equal,
             "run_at": None,
             "completed_at": now,
             # A copy never outlives the result that it points to.

@@ -1,7 +1,7 @@
 """The transitions of a job. Each names in its WHERE the state and the fence that it may act on, so that it either
 happens to exactly the attempt that was meant, or not at all."""
 
-from sqlalchemy import and_, bindparam, func, insert, null, select, update
+from sqlalchemy import ColumnElement, ScalarSelect, and_, bindparam, func, insert, null, select, update
 
 from broker.store.sql.compile import compiled, each, word
 from broker.store.tables import NEVER, attempts, job_inputs, job_results, job_states, nodes
@@ -49,6 +49,8 @@ INSERT_JOB = compiled(
                 "file_count",
                 "replicas",
                 "quorum",
+                "results",
+                "equal",
             )
         }
         | {"attempt": 0, "losses": 0, "reruns": 0, "fence": 0}
@@ -58,7 +60,7 @@ INSERT_INPUT = compiled(insert(job_inputs).values(seq=p("seq"), code=p("code"), 
 
 CACHED_SUCCESS = compiled(
     # The newest success of an identical job that is not itself a copy.
-    select(j.seq, j.exit_code, j.expires_at, j.file_count)
+    select(j.seq, j.exit_code, j.expires_at, j.file_count, j.results, j.equal)
     .where(
         j.dedupe_key == p("dedupe_key"),
         j.dedupe_key.is_not(None),
@@ -287,6 +289,13 @@ SET_STANDING = compiled(
 
 # ---- identical jobs
 
+leader = job_states.alias("leader")
+
+
+def _of_leader(column: ColumnElement[int]) -> ScalarSelect[int]:
+    return select(column).where(leader.c.seq == p("leader")).scalar_subquery()
+
+
 FOLLOWERS = compiled(
     select(j.seq, j.id, WHOSE, j.priority, j.created_at, j.owner)
     .where(j.follows == p("leader"), PENDING)
@@ -302,6 +311,8 @@ COPY_SUCCESS = compiled(
         completed_at=p("now"),
         expires_at=p("expires"),
         result_of=p("leader"),
+        results=_of_leader(leader.c.results),
+        equal=_of_leader(leader.c.equal),
         follows=null(),
         run_at=null(),
     )
