@@ -49,6 +49,7 @@ async def test_the_life_of_a_verified_job(api: Api) -> None:
     assert [attempt["outcome"] for attempt in job["attempts"]] == ["completed"] * 3
     nodes = (await api.ok("GET", "/nodes"))["nodes"]
     assert [node["jobs_completed"] for node in nodes] == [1, 1, 1]
+    assert not api.broker.tally.pending, "what went to the queue came out of it"
 
 
 async def test_results_that_differ(api: Api) -> None:

@@ -117,6 +117,7 @@ async def test_failures_can_be_verified_too(store: Store) -> None:
     "other",
     [
         {"outcome": AttemptOutcome.FAILED, "exit_code": 1},
+        {"outcome": AttemptOutcome.FAILED, "exit_code": 0, "failure": Failure.TIMEOUT},
         {"error": "warning"},
         {"output_binary": b"\xff"},
         {"artifacts": (StoredFile("f", "1" * 64, 1),)},

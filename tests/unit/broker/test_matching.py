@@ -212,6 +212,8 @@ async def test_a_barred_class_is_runnable_by_the_others(pool: Pool) -> None:
     pool.queue.ready(barring(PYTHON, ["b"]), 1)
     assert pool.queue.runnable(b) == (PYTHON,)
     assert len(pool.queue.runnable(a)) == 2
+    pool.queue.drained([barring(PYTHON, ["b"])])
+    assert not pool.queue._barred, "what is known of classes goes with them"
 
 
 async def test_a_crowd_can_run_what_one_of_it_can(pool: Pool) -> None:
