@@ -7,12 +7,14 @@ import json
 import re
 import tarfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from websockets.sync.client import connect
 
 from support.bundle import Bundle, wait_until, wrapped
 from support.readme import examples
@@ -40,6 +42,11 @@ def tar_gz(files: dict[str, bytes]) -> bytes:
     return packed.getvalue()
 
 
+def unpacked(archive: bytes) -> dict[str, bytes]:
+    with tarfile.open(fileobj=io.BytesIO(archive)) as members:
+        return {member.name: read.read() for member in members if (read := members.extractfile(member)) is not None}
+
+
 class SandrunClient:
     """A program for one sandrun, written from its API's description: it knows nothing of brokers."""
 
@@ -48,8 +55,11 @@ class SandrunClient:
         self.http = requests.Session()
         self.http.trust_env = False
 
-    def run(self, archive: bytes, manifest: dict[str, Any]) -> dict[str, Any]:
-        parts: list[Any] = [("files", ("project.tar.gz", archive)), ("manifest", (None, json.dumps(manifest)))]
+    def run(self, files: dict[str, bytes], manifest: dict[str, Any] | None, *, packed: bool = True) -> dict[str, Any]:
+        """Submit a directory, as an archive or file by file; poll; fetch everything in every way."""
+        whole: list[Any] = [("files", ("project.tar.gz", tar_gz(files)))]
+        parts = whole if packed else [("files", (name, data)) for name, data in files.items()]
+        parts += [("manifest", (None, json.dumps(manifest)))] if manifest is not None else []
         answer = self.http.post(f"{self.url}/submit", files=parts, timeout=60).json()
         assert answer["status"] == "queued"
         job_id = answer["job_id"]
@@ -61,18 +71,27 @@ class SandrunClient:
 
         status = wait_until(ended, seconds=60, what=f"{job_id} ends")
         listed = self.http.get(f"{self.url}/outputs/{job_id}", timeout=30).json()
-        files = {}
+        left = {}
         for file in listed["files"]:
-            files[file["name"]] = self.http.get(f"{self.url}{file['download_url']}", timeout=60).content
-        return {"status": status, "logs": self.http.get(f"{self.url}/logs/{job_id}", timeout=30).json(), "files": files}
+            left[file["name"]] = self.http.get(f"{self.url}{file['download_url']}", timeout=60).content
+        return {
+            "status": status,
+            "logs": self.http.get(f"{self.url}/logs/{job_id}", timeout=30).json(),
+            "files": left,
+            "archive": self.http.get(f"{self.url}/download/{job_id}", timeout=60).content,
+            "frames": self._frames(job_id),
+        }
+
+    def _frames(self, job_id: str) -> list[str]:
+        with connect(f"{self.url.replace('http', 'ws', 1)}/stream/{job_id}", proxy=None) as socket:
+            return [str(frame) for frame in socket]
 
 
 def test_a_sandrun_client_needs_only_another_url(bundle: Bundle) -> None:
     program = b"import sys, pathlib\nprint(sys.argv[1:])\nprint('e', file=sys.stderr)\n"
     program += b"pathlib.Path('out').mkdir()\npathlib.Path('out/r.txt').write_text(open('data/in.txt').read() * 2)\n"
-    found = SandrunClient(bundle.url).run(
-        tar_gz({"main.py": program, "data/in.txt": b"abc"}), {"args": ["x", "y"], "outputs": ["out/"]}
-    )
+    client = SandrunClient(bundle.url)
+    found = client.run({"main.py": program, "data/in.txt": b"abc"}, {"args": ["x", "y"], "outputs": ["out/"]})
     assert found["status"]["status"] == "completed"
     assert found["status"]["execution_metadata"]["exit_code"] == 0
     assert found["status"]["job_hash"]
@@ -80,6 +99,41 @@ def test_a_sandrun_client_needs_only_another_url(bundle: Bundle) -> None:
     assert found["files"] == {"out/r.txt": b"abcabc"}
     entry = found["status"]["output_files"]["out/r.txt"]
     assert (entry["size_bytes"], entry["sha256"]) == (6, sha(b"abcabc"))
+    assert unpacked(found["archive"]) == found["files"]
+    assert found["frames"][-1].startswith("[DONE] Job completed")
+    assert "".join(frame for frame in found["frames"] if not frame.startswith("[")).strip() in ("", "['x', 'y']")
+    loose = client.run({"run.sh": b"cat d/in.txt; exit 3", "d/in.txt": b"loose"}, None, packed=False)
+    assert (loose["status"]["status"], loose["status"]["execution_metadata"]["exit_code"]) == ("failed", 3)
+    assert (loose["logs"]["stdout"], loose["files"]) == ("loose", {})
+    inside = client.run(
+        {"job.json": b'{"entrypoint": "a.py", "args": ["z"]}', "a.py": b"import sys; print(sys.argv[1])"}, None
+    )
+    assert inside["logs"]["stdout"] == "z\n"
+
+
+def test_files_that_no_node_takes_end_the_job_at_once(bundle: Bundle) -> None:
+    for archive, manifest, says in (
+        (b"no archive", {"entrypoint": "main.py"}, "not a readable archive"),
+        (tar_gz({"a.py": b""}), {"entrypoint": "main.py"}, "no file 'main.py'"),
+        (tar_gz({"../a.py": b"", "main.py": b""}), {"entrypoint": "main.py"}, "must not leave its directory"),
+    ):
+        parts: list[Any] = [("files", ("x.tar.gz", archive)), ("manifest", (None, json.dumps(manifest)))]
+        job_id = bundle.http.post(f"{bundle.url}/submit", files=parts, timeout=30).json()["job_id"]
+        result = bundle.result(job_id)
+        assert (result["failure"], result["attempt"]) == ("rejected", 1), result
+        assert says in result["explanation"]
+
+
+def test_a_thousand_inputs_arrive_byte_for_byte(bundle: Bundle) -> None:
+    """Loose and in an archive, empty ones and names beyond ASCII among them."""
+    files = {f"dir {n % 7}/näme ✓ {n:04}": hashlib.shake_256(str(n).encode()).digest(n % 300) for n in range(999)}
+    code = b"import hashlib, json, os\nfound = {}\n"
+    code += b"for top, _, names in os.walk('.'):\n    for name in names:\n        path = os.path.join(top, name)[2:]\n"
+    code += b"        found[path] = hashlib.sha256(open(path, 'rb').read()).hexdigest()\nprint(json.dumps(found))\n"
+    expected = {name: sha(data) for name, data in files.items()} | {"main.py": sha(code)}
+    for packed in (False, True):
+        found = SandrunClient(bundle.url).run(files | {"main.py": code}, {"entrypoint": "main.py"}, packed=packed)
+        assert json.loads(found["logs"]["stdout"]) == expected
 
 
 def test_the_readmes_examples(
@@ -232,7 +286,7 @@ def test_live_output_survives_a_failover(bundle: Bundle) -> None:
         return str(bundle.get(f"/status/{job_id}").json()["node_id"]) if "begun" in logs["stdout"] else None
 
     node_id = wait_until(begun, seconds=30, what="the job prints")
-    victim = next(c for c in bundle.containers[1:] if node_id in bundle.logs(c))
+    victim = next(c for c in bundle.nodes() if node_id in bundle.logs(c))
     wrapped(victim).kill("SIGKILL")
     result = bundle.result(job_id)
     reading.join(30)
@@ -247,13 +301,37 @@ def test_live_output_survives_a_failover(bundle: Bundle) -> None:
 
 
 def test_a_cancelled_job_keeps_its_partial_output_and_files(bundle: Bundle) -> None:
-    code = "import time, os\nopen('partial.txt','w').write('so far')\nos.fork()\nprint('begun')\ntime.sleep(60)\n"
+    code = """
+import os, signal, subprocess, time
+for number in range(1, signal.NSIG):
+    try: signal.signal(number, signal.SIG_IGN)
+    except (OSError, ValueError): pass
+open('partial.txt', 'w').write('so far')
+subprocess.Popen(['sleep', '86399'], start_new_session=True)
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.execvp('sleep', ['sleep', '86398'])
+    time.sleep(60)
+time.sleep(0.2)
+print('begun', flush=True)
+time.sleep(60)
+"""
     job_id = bundle.submit(code, outputs=["partial.txt"])
     wait_until(lambda: "begun" in bundle.get(f"/logs/{job_id}").json()["stdout"], seconds=30, what="the job prints")
+
+    def its_processes() -> int:
+        shown = [str(wrapped(node).top()["Processes"]) for node in bundle.nodes()]
+        return sum(processes.count("8639") for processes in shown)
+
+    assert its_processes() == 2
+    began = time.monotonic()
     assert bundle.http.delete(f"{bundle.url}/jobs/{job_id}", timeout=10).status_code == 202
     result = bundle.result(job_id, seconds=10)
+    print(f"cancelled after {time.monotonic() - began:.2f} s")
     assert (result["status"], result["failure"]) == ("failed", "cancelled")
     assert "begun" in result["output"]
+    wait_until(lambda: its_processes() == 0, seconds=5, what="its whole tree is gone")
     (kept,) = result["artifacts"]
     assert bundle.get(kept["download_url"]).content == b"so far"
 
@@ -271,7 +349,7 @@ def test_a_node_killed_while_it_sends_files(bundle: Bundle) -> None:
         return str(status["node_id"]) if size > MIB and status["status"] == "running" else None
 
     node_id = wait_until(arriving, seconds=60, what="files arrive")
-    victim = next(c for c in bundle.containers[1:] if node_id in bundle.logs(c))
+    victim = next(c for c in bundle.nodes() if node_id in bundle.logs(c))
     wrapped(victim).kill("SIGKILL")
     result = bundle.result(job_id, seconds=90)
     assert (result["status"], result["attempt"]) == ("completed", 2), result
@@ -290,19 +368,58 @@ def test_a_node_killed_while_it_sends_files(bundle: Bundle) -> None:
 
 
 def test_a_broker_killed_while_a_node_fetches_the_input(bundle: Bundle) -> None:
+    """SIGKILL when a part of the input is on the node and the rest is not: the node fetches the rest from the next."""
     bundle.wait_for_nodes(2)
-    big = hashlib.shake_256(b"input").digest(MIB) * 60
+    big = hashlib.shake_256(b"input").digest(MIB) * 100
     code = b"import hashlib\nprint(hashlib.sha256(open('big.bin','rb').read()).hexdigest())\n"
     parts: list[Any] = [
         ("files", ("main.py", code)),
         ("files", ("big.bin", big)),
         ("manifest", (None, '{"entrypoint": "main.py"}')),
     ]
-    job_id = bundle.http.post(f"{bundle.url}/submit", files=parts, timeout=120).json()["job_id"]
-    wait_until(lambda: bundle.get(f"/status/{job_id}").json()["node_id"], seconds=30, what="a node has the job")
     container = wrapped(bundle.broker)
+    job_id = bundle.http.post(f"{bundle.url}/submit", files=parts, timeout=120).json()["job_id"]
+
+    def in_the_middle() -> bool:
+        """Look while the broker stands still, so that the transfer cannot go on meanwhile."""
+        container.pause()
+        find = ["find", "/var/lib/node", "-path", "*/inputs/*/1", "-printf", "%s"]
+        arrived = [int(wrapped(node).exec_run(find)[1] or b"0") for node in bundle.nodes()]
+        if 0 < max(arrived) < len(big):
+            return True
+        container.unpause()
+        return False
+
+    wait_until(in_the_middle, seconds=30, what="a node has a part of the input")
     container.kill("SIGKILL")
+    container.wait()
     container.start()
     wait_until(bundle._is_healthy, seconds=30, what="the broker is back")
     result = bundle.result(job_id, seconds=90)
     assert (result["status"], result["output"]) == ("completed", sha(big) + "\n"), result
+
+
+def test_nothing_is_kept_that_nobody_owns(bundle: Bundle) -> None:
+    """After all of the above: every stored content is an artifact of some job, and every artifact is stored whole."""
+    jobs = bundle.get("/jobs", params={"limit": 500}).json()["jobs"]
+    owned = {
+        file["sha256"]
+        for job in jobs
+        if job["completed_at"]
+        for file in bundle.get(f"/results/{job['job_id']}").json()["artifacts"]
+    }
+    assert len(owned) > 1000
+
+    def stored() -> set[str]:
+        _, output = wrapped(bundle.broker).exec_run(
+            ["find", "/data/blobs", "-type", "f", "-size", "+0", "-name", "????????*"]
+        )
+        return {line.rpartition("/")[2] for line in output.decode().split() if not line.endswith(".lock")}
+
+    empty = sha(b"")
+    wait_until(lambda: stored() == owned - {empty}, seconds=60, what="only what is owned is stored")
+    script = (
+        "cd /data/blobs && find . -type f -name '????????*' ! -name '*.lock' -printf '%f  %p\\n' | sha256sum -c --quiet"
+    )
+    code, output = wrapped(bundle.broker).exec_run(["sh", "-c", script])
+    assert code == 0, output

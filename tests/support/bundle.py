@@ -139,6 +139,15 @@ class Bundle:
         self._pool.connect(self.broker.get_container_id(), ["broker"])
         self.wait_healthy()
 
+    def nodes(self) -> list[ServiceContainer]:
+        """The node containers that run."""
+        running = []
+        for container in self.containers[1:]:
+            wrapped(container).reload()
+            if wrapped(container).status == "running":
+                running.append(container)
+        return running
+
     def _start(self, container: ServiceContainer) -> None:
         self.containers.append(container)
         container.start()
