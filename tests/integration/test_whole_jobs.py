@@ -286,7 +286,7 @@ def test_live_output_survives_a_failover(bundle: Bundle) -> None:
         return str(bundle.get(f"/status/{job_id}").json()["node_id"]) if "begun" in logs["stdout"] else None
 
     node_id = wait_until(begun, seconds=30, what="the job prints")
-    victim = next(c for c in bundle.nodes() if node_id in bundle.logs(c))
+    victim = next(c for c in bundle.running_nodes() if node_id in bundle.logs(c))
     wrapped(victim).kill("SIGKILL")
     result = bundle.result(job_id)
     reading.join(30)
@@ -321,7 +321,7 @@ time.sleep(60)
     wait_until(lambda: "begun" in bundle.get(f"/logs/{job_id}").json()["stdout"], seconds=30, what="the job prints")
 
     def its_processes() -> int:
-        shown = [str(wrapped(node).top()["Processes"]) for node in bundle.nodes()]
+        shown = [str(wrapped(node).top()["Processes"]) for node in bundle.running_nodes()]
         return sum(processes.count("8639") for processes in shown)
 
     assert its_processes() == 2
@@ -349,7 +349,7 @@ def test_a_node_killed_while_it_sends_files(bundle: Bundle) -> None:
         return str(status["node_id"]) if size > MIB and status["status"] == "running" else None
 
     node_id = wait_until(arriving, seconds=60, what="files arrive")
-    victim = next(c for c in bundle.nodes() if node_id in bundle.logs(c))
+    victim = next(c for c in bundle.running_nodes() if node_id in bundle.logs(c))
     wrapped(victim).kill("SIGKILL")
     result = bundle.result(job_id, seconds=90)
     assert (result["status"], result["attempt"]) == ("completed", 2), result
@@ -384,7 +384,7 @@ def test_a_broker_killed_while_a_node_fetches_the_input(bundle: Bundle) -> None:
         """Look while the broker stands still, so that the transfer cannot go on meanwhile."""
         container.pause()
         find = ["find", "/var/lib/node", "-path", "*/inputs/*/1", "-printf", "%s"]
-        arrived = [int(wrapped(node).exec_run(find)[1] or b"0") for node in bundle.nodes()]
+        arrived = [int(wrapped(node).exec_run(find)[1] or b"0") for node in bundle.running_nodes()]
         if 0 < max(arrived) < len(big):
             return True
         container.unpause()

@@ -139,7 +139,7 @@ class Bundle:
         self._pool.connect(self.broker.get_container_id(), ["broker"])
         self.wait_healthy()
 
-    def nodes(self) -> list[ServiceContainer]:
+    def running_nodes(self) -> list[ServiceContainer]:
         """The node containers that run."""
         running = []
         for container in self.containers[1:]:
