@@ -18,7 +18,11 @@ LINES = 40
 FOLLOWERS = 50
 # Prints the time of the machine that both sides run on.
 STAMPS = f"import time\nfor n in range({LINES}):\n    print(time.time(), flush=True)\n    time.sleep(0.1)\n"
-CHATTY = "import time\nt = time.time()\nfor n in range(20000):\n    print('line', n)\nprint(time.time() - t)\n"
+_TIMED = (
+    "import time\nt = time.time()\nfor n in range({}):\n    print('line', n, flush=True)\n{}print(time.time() - t)\n"
+)
+BURST = _TIMED.format(20000, "")
+PACED = _TIMED.format(600, "    time.sleep(0.005)\n")
 
 
 async def measure_live(directory: Path, rounds: int) -> list[Figure]:
@@ -26,19 +30,24 @@ async def measure_live(directory: Path, rounds: int) -> list[Figure]:
     del directory
     p50 = Figure(f"a printed line to its follower, median of {LINES}", "ms", "< 300", below(300))
     worst = Figure("the same, the slowest", "ms", "< 300", below(300))
-    alone = Figure("20,000 lines printed, nobody follows", "s")
-    followed = Figure(f"the same with {FOLLOWERS} followers", "s")
+    paced = _pair("600 lines, 5 ms apart")
+    burst = _pair("20,000 lines at once, each flushed")
     bundle = await asyncio.to_thread(Bundle(nodes=1).__enter__)
     try:
         for _ in range(rounds):
             delays = await asyncio.to_thread(_delays, bundle)
             p50.values.append(statistics.median(delays))
             worst.values.append(max(delays))
-            alone.values.append(await asyncio.to_thread(_print_time, bundle, 0))
-            followed.values.append(await asyncio.to_thread(_print_time, bundle, FOLLOWERS))
+            for code, figures in ((PACED, paced), (BURST, burst)):
+                for followers, figure in zip((0, FOLLOWERS), figures, strict=True):
+                    figure.values.append(await asyncio.to_thread(_print_time, bundle, code, followers))
     finally:
         await asyncio.to_thread(bundle.close)
-    return [p50, worst, alone, followed]
+    return [p50, worst, *paced, *burst]
+
+
+def _pair(what: str) -> tuple[Figure, Figure]:
+    return Figure(f"{what}, nobody follows", "s"), Figure(f"the same with {FOLLOWERS} followers", "s")
 
 
 def _delays(bundle: Bundle) -> list[float]:
@@ -57,9 +66,9 @@ def _delays(bundle: Bundle) -> list[float]:
     return delays
 
 
-def _print_time(bundle: Bundle, followers: int) -> float:
+def _print_time(bundle: Bundle, code: str, followers: int) -> float:
     """Seconds that the job took to print, by its own clock."""
-    job_id = bundle.submit(CHATTY)
+    job_id = bundle.submit(code)
     readers = [threading.Thread(target=_read, args=(bundle.url, job_id)) for _ in range(followers)]
     for reader in readers:
         reader.start()
