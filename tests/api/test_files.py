@@ -127,6 +127,7 @@ async def test_a_sandrun_client_finds_its_words(rig: Rig) -> None:
     assert submitted["status"] == "queued"
     job_id = submitted["job_id"]
     assert (await rig.ok("GET", f"/status/{job_id}"))["status"] == "queued"
+    assert (await rig.ok("GET", f"/logs/{job_id}"))["status"] == "queued"
     job = await rig.claim()
     assert (job["entrypoint"], job["interpreter"], job["args"], job["timeout"]) == ("main.py", "python3", ["a"], 20)
     assert job["uploads"] == [{"name": "project.tar.gz", "sha256": sha(archive), "size": len(archive)}]

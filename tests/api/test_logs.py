@@ -182,6 +182,9 @@ async def test_what_a_reader_may_ask_wrongly(rig: Rig) -> None:
         assert "Last-Event-ID" in answer.json()["error"]
     *_, (last_id, event, _) = [item async for item in rig.events(job_id)]
     assert event == "end"
+    for strange in (f"{fence + 7}.0.0", f"{fence}.99999.0", "0.5.5", f"{fence}.2.0"):
+        *_, (_, event, verdict) = [item async for item in rig.events(job_id, strange)]
+        assert (event, verdict["status"]) == ("end", "completed"), "an id that was never given ends too"
     again = await rig.client.get(f"/logs/{job_id}?follow=true", headers={"Last-Event-ID": last_id})
     assert again.status_code == 204
     assert (await rig.client.get("/logs/unknown?follow=true")).status_code == 404

@@ -98,8 +98,9 @@ class Settings(BaseSettings):
     """A Unix socket to listen on as well, for a proxy whose X-Forwarded-For names the client."""
     max_file_bytes: int = Field(512 * MIB, ge=1)
     """The largest file: one part of an upload, or one artifact."""
-    max_upload_bytes: int = Field(512 * MIB, ge=1)
-    """The most that one job's upload may have, all its parts together."""
+    max_upload_bytes: int = Field(125 * MIB, ge=1)
+    """The most that one job's upload may have, all its parts together: what a sandrun takes (SANDRUN_UPLOAD_BYTES, 128
+    MiB with the manifest and what is between the parts), so that no node has to refuse it."""
     max_artifacts_bytes: int = Field(1024 * MIB, ge=1)
     """The most that one job's artifacts may have together."""
     max_stored_bytes: int = Field(10 * 1024 * MIB, ge=1)

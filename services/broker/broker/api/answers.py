@@ -279,7 +279,7 @@ class LogsAnswer(Answer):
     """What a job has printed from one byte of each stream to another; `…_base64` when asked for."""
 
     job_id: str
-    status: JobStatus
+    status: JobStatus | Literal["queued"]
     attempt: int
     fence: int
     stdout: str

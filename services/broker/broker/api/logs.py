@@ -14,6 +14,7 @@ from broker.api.answers import LogsAnswer, errors
 from broker.api.errors import HttpError
 from broker.api.lean import LeanRoute
 from broker.api.render import Json, result_json
+from broker.api.sandrun_words import WORDS
 from broker.api.sse import EventStream, sse
 from broker.api.state import broker_of
 from broker.errors import GoneError, NotFoundError
@@ -29,6 +30,7 @@ from broker.service.live.follow import (
     follow,
 )
 from broker.service.live.snapshot import Snapshot, StreamText, take
+from broker.service.submit import SANDRUN
 
 __all__ = ["router"]
 
@@ -128,7 +130,7 @@ def _snapshot_json(job_id: str, snapshot: Snapshot, encoding: str) -> dict[str, 
     job = snapshot.job
     content: dict[str, Any] = {
         "job_id": job_id,
-        "status": job.status.value,
+        "status": WORDS[job.status] if job.dialect == SANDRUN else job.status.value,
         "attempt": job.attempt,
         "fence": job.fence,
         "stdout": "",
