@@ -16,7 +16,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Self
 
 from sandrun.names import UnsafeNameError, safe_path
 from sandrun.sandbox.spec import MIB, InputFile
@@ -24,6 +24,7 @@ from sandrun.sandbox.spec import MIB, InputFile
 __all__ = ["ArchiveError", "UnpackLimits", "is_archive", "unpack"]
 
 CHUNK_BYTES = 256 * 1024
+MAX_GLOBAL_BYTES = 64 * 1024  # of pax headers for the whole archive; git writes 52
 RATIO_FROM_BYTES = 8 * MIB  # small archives of very regular text reach any ratio
 
 ZIP_END = struct.Struct("<4s4H2LH")  # end of central directory, APPNOTE.TXT 4.3.16
@@ -115,7 +116,8 @@ def _unpack_tar(source: IO[bytes], budget: _Budget, *, compressed: bool) -> Iter
         source = gzip.GzipFile(fileobj=source)  # type: ignore[assignment]
     # A stream: headers are counted like contents, so neither can be a bomb.
     stream = io.BufferedReader(_CountedReader(source, budget), CHUNK_BYTES)
-    with tarfile.open(fileobj=stream, mode="r|", errorlevel=2, errors="surrogateescape") as archive:
+    kind = _headers_within(MAX_GLOBAL_BYTES)
+    with tarfile.open(fileobj=stream, mode="r|", errorlevel=2, errors="surrogateescape", tarinfo=kind) as archive:
         for member in archive:
             budget.entry()
             if member.isdir():
@@ -131,6 +133,26 @@ def _unpack_tar(source: IO[bytes], budget: _Budget, *, compressed: bool) -> Iter
                 raise ArchiveError(
                     f"{path!r} is a hard link, a device, a FIFO or sparse; only plain files are accepted"
                 )
+
+
+def _headers_within(most_bytes: int) -> type[tarfile.TarInfo]:
+    """What headers are read into. Refuses at sight what the library would gather without bound: maps of sparse files,
+    and pax headers for the whole archive, of which ten bytes become a hundred and are kept."""
+    taken = 0
+
+    class Bounded(tarfile.TarInfo):
+        @classmethod
+        def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+            nonlocal taken
+            entry = super().frombuf(buf, encoding, errors)
+            taken += entry.size if entry.type == tarfile.XGLTYPE else 0
+            if entry.type == tarfile.GNUTYPE_SPARSE:
+                raise ArchiveError("has sparse files; only plain files are accepted")
+            if taken > most_bytes:
+                raise ArchiveError(f"more than {most_bytes} bytes of headers for the whole archive")
+            return entry
+
+    return Bounded
 
 
 def _unpack_zip(source: IO[bytes], budget: _Budget) -> Iterator[InputFile]:

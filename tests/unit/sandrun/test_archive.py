@@ -141,6 +141,21 @@ def test_a_header_bomb_counts_like_content() -> None:
         unpack("x.tgz", target.getvalue(), SMALL)
 
 
+def test_headers_that_the_library_would_gather_are_refused_at_sight() -> None:
+    sparse = tarfile.TarInfo("s")
+    sparse.type, sparse.size = tarfile.GNUTYPE_SPARSE, 1
+    with pytest.raises(ArchiveError, match="sparse"):
+        unpack("a.tar", sparse.tobuf(tarfile.GNU_FORMAT) + bytes(1024), UnpackLimits())
+    everywhere = tarfile.TarInfo("g")
+    everywhere.type, everywhere.size = tarfile.XGLTYPE, 44_000
+    block = everywhere.tobuf(tarfile.USTAR_FORMAT) + b"".join(b"%d k%04d=v\n" % (11, n) for n in range(4000))
+    plain = tarfile.TarInfo("f").tobuf()
+    padding = bytes(-len(block) % 512)
+    assert [file.path for file in unpack("a.tar", block + padding + plain + bytes(1024), UnpackLimits())] == ["f"]
+    with pytest.raises(ArchiveError, match="headers for the whole archive"):
+        unpack("a.tar", (block + padding) * 2 + plain + bytes(1024), UnpackLimits())
+
+
 def test_a_zip_bomb_stops_at_its_bound() -> None:
     with pytest.raises(ArchiveError, match="more than"):
         unpack("x.zip", zip_of(("zeros", bytes(32 << 20), stat.S_IFREG)), SMALL)
