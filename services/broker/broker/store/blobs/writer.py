@@ -70,17 +70,21 @@ class BlobWriter:
         await self.flush()
         blob = Blob(self._hash.hexdigest(), self.size)
         self._folder.hold(blob.sha256)
-        if self._folder.size(blob.sha256) != blob.size:  # not there, or there without its bytes: a power cut
-            try:
-                await self._folder.in_thread(lambda: self._publish(blob.sha256))
-            except BaseException:
-                self._folder.unpin(blob.sha256)
-                raise
-            finally:
-                if self._published:
-                    self._folder.arrived(blob.sha256, blob.size)
-        await self.abandon()
+        try:
+            if self._folder.size(blob.sha256) != blob.size:  # not there, or there without its bytes: a power cut
+                await self._name(blob)
+            await self.abandon()
+        except BaseException:
+            self._folder.unpin(blob.sha256)
+            raise
         return blob
+
+    async def _name(self, blob: Blob) -> None:
+        try:
+            await self._folder.in_thread(lambda: self._publish(blob.sha256))
+        finally:
+            if self._published:
+                self._folder.arrived(blob.sha256, blob.size)
 
     async def abandon(self) -> None:
         """Let go of the file, and remove what did not get a name."""
