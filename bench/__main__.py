@@ -14,6 +14,7 @@ from pathlib import Path
 
 import uvloop
 
+from bench.dashboard import measure_dashboard
 from bench.figures import Figure, markdown, plain
 from bench.live import measure_live
 from bench.sandbox import measure_sandbox
@@ -31,6 +32,7 @@ PARTS: dict[str, Callable[[Path, int], Awaitable[list[Figure]]]] = {
     "shell": measure_shell,
     "sandbox": measure_sandbox,
     "live": measure_live,
+    "dashboard": measure_dashboard,
 }
 
 

@@ -46,8 +46,8 @@ async def measure_million(directory: Path, rounds: int) -> list[Figure]:
     restart = Figure(f"restart with {PENDING:,} pending", "s")
     async with broker(directory / "million") as server:
         filling.values.append(PENDING / await fill(server.port, PENDING, job_of_twenty_classes))
-        nodes = await _fleet(server.port)
-        beats = asyncio.create_task(_beat(server.port, nodes))
+        nodes = await fleet(server.port)
+        beats = asyncio.create_task(keep_beating(server.port, nodes))
         for _ in range(rounds):
             sample = await _paced_claims(nodes)
             p99.values.append(sample.percentile(0.99))
@@ -65,7 +65,8 @@ async def measure_million(directory: Path, rounds: int) -> list[Figure]:
     return [filling, p99, p50, rate, memory, restart]
 
 
-async def _fleet(port: int) -> list[BenchNode]:
+async def fleet(port: int) -> list[BenchNode]:
+    """SESSIONS nodes that can run every class."""
     capabilities = {"cpu_cores": 8, "memory_gb": 4, "gpu": False, "interpreters": list(INTERPRETERS)}
     nodes = []
     for start in range(0, SESSIONS, 50):
@@ -76,7 +77,7 @@ async def _fleet(port: int) -> list[BenchNode]:
     return nodes
 
 
-async def _beat(port: int, nodes: list[BenchNode]) -> None:
+async def keep_beating(port: int, nodes: list[BenchNode]) -> None:
     """Each node beats every 20 s, a third of its lease, evenly spread."""
     wire = Wire(port)
     for node in itertools.cycle(nodes):

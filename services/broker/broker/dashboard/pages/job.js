@@ -42,14 +42,16 @@ export function Page({ route }) {
     </header>
     <${Verdict} job=${job} verdict=${verdict} />
     <div class="job-grid">
-      <section class="panel output-panel" aria-labelledby="output-title"><${Output} jobId=${id} ended=${ended} onChange=${soon} onEnd=${setVerdict} /></section>
+      <div class="job-main">
+        <section class="panel output-panel" aria-labelledby="output-title"><${Output} jobId=${id} ended=${ended} onChange=${soon} onEnd=${setVerdict} /></section>
+        <section class="panel" aria-labelledby="code-title"><h2 id="code-title">Program</h2><${Code} input=${input.data} error=${input.error} /></section>
+      </div>
       <div class="job-side">
         <section class="panel" aria-labelledby="timeline-title"><h2 id="timeline-title">Attempts</h2><${Timeline} job=${job} /></section>
         <section class="panel" aria-labelledby="facts-title"><h2 id="facts-title">Details</h2><${Facts} job=${job} input=${input.data} /></section>
         <section class="panel" aria-labelledby="files-title"><h2 id="files-title">Files</h2><${Files} job=${job} ended=${ended} dropped=${verdict?.artifacts_dropped ?? []} /></section>
       </div>
-    </div>
-    <section class="panel" aria-labelledby="code-title"><h2 id="code-title">Program</h2><${Code} input=${input.data} error=${input.error} /></section>`;
+    </div>`;
 }
 
 // The place in the queue moves without the job's changing.

@@ -60,7 +60,7 @@ function List({ jobs, fresh, filtered }) {
       ? html`<${Empty} title="No job matches"><p>Jobs are deleted some time after their end (RESULT_TTL). <a href="#/jobs">All jobs</a></p></${Empty}>`
       : html`<${Empty} title="No jobs"><p>Nothing was submitted, or all of it was deleted after RESULT_TTL. <a href="#/submit">Submit a job</a></p></${Empty}>`;
   }
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="Jobs"><table class="stack jobs">
+  return html`<div class="scroll panel" tabindex="0" role="region" aria-label="Jobs"><table class="stack jobs">
     <thead><tr><th scope="col">Job</th><th scope="col">Status</th><th scope="col">Labels</th><th scope="col">Language</th><th scope="col">Submitter</th><th scope="col" class="number">Priority</th><th scope="col" class="number">Submitted</th><th scope="col" class="number">Took</th></tr></thead>
     <tbody>${jobs.map((job) => html`<${Row} key=${job.job_id} job=${job} status=${fresh.get(job.job_id) ?? job.status} now=${now} />`)}</tbody>
   </table></div>`;

@@ -30,7 +30,7 @@ function Keys({ own }) {
   return html`<header class="page-head"><h1>Keys and usage</h1><button type="button" class="button primary" onClick=${show(CreateKey)}><${Icon} name="keys" />Create a key</button></header>
     ${error && html`<${Problem} error=${error} retry=${reload} />`}${!data && !error && html`<${Loading} what="keys" />`}
     ${data && !shown.length && html`<${Empty} title="No keys are kept here"><p>You are logged in with a key from a file (BROKER_ADMIN_KEY_FILE). Create keys for people and programs.</p></${Empty}>`}
-    ${shown.length > 0 && html`<div class="scroll" tabindex="0" role="region" aria-label="Keys"><table class="stack keys">
+    ${shown.length > 0 && html`<section class="panel" aria-label="All keys"><div class="scroll" tabindex="0" role="region" aria-label="Keys"><table class="stack keys">
       <thead><tr><th scope="col">Name</th><th scope="col">Role</th><th scope="col">State</th><th scope="col">Created</th><th scope="col">Last used</th><th scope="col">Ends</th><th scope="col"><span class="unseen">Actions</span></th></tr></thead>
       <tbody>${shown.map((item) => html`<tr key=${item.id}><th scope="row">${item.name}${item.id === own && html` <span class="wish">you</span>`}<small class="mono">${item.id}</small></th>
         <td data-label="Role">${item.role}</td><td data-label="State"><${State} item=${item} now=${now} /></td>
@@ -39,7 +39,7 @@ function Keys({ own }) {
         <td data-label="Ends">${item.expires_at ? moment(item.expires_at) : "never"}</td>
         <td class="row-actions">${item.id.startsWith("file-") && html`<span class="quiet">in a file of the broker</span>`}${!item.id.startsWith("file-") && stateOf(item, now) !== "revoked" && html`<button type="button" class="button small" onClick=${show(RotateKey, item)}>Rotate</button>
           ${["client", "admin"].includes(item.role) && html`<button type="button" class="button small" onClick=${show(LimitKey, item)}>Limits</button>`}
-          <button type="button" class="button small danger" onClick=${show(RevokeKey, item)}>Revoke</button>`}</td></tr>`)}</tbody></table></div>`}
+          <button type="button" class="button small danger" onClick=${show(RevokeKey, item)}>Revoke</button>`}</td></tr>`)}</tbody></table></div></section>`}
     ${(hidden > 0 || all) && html`<p><button type="button" class="button small" onClick=${() => setAll(!all)}>${all ? "Hide revoked keys" : `Show ${hidden} revoked`}</button></p>`}
     <${Usage} />
     ${open && html`<${open.Dialog} item=${open.item} onDone=${reload} onClose=${() => setOpen(null)} />`}`;

@@ -49,17 +49,26 @@ export function Page({ route }) {
     </div>`;
 }
 
+// What a node says of itself, in its own words; it may say anything.
 function Offer({ node }) {
-  const { isolation, interpreters, ...rest } = node.capabilities;
-  const write = (value) => (value !== null && typeof value === "object" ? JSON.stringify(value) : String(value));
+  const { isolation, interpreters, interpreter_versions: versions, ...rest } = node.capabilities;
+  const languages = (interpreters ?? []).map((name) => (versions?.[name] ? `${name} ${versions[name]}` : name));
+  const others = Object.entries(rest).map(([name, value]) => [name.replaceAll("_", " "), written(value)]).filter(([, value]) => value);
   return html`<dl class="facts">
-    <div><dt>Version</dt><dd class="mono">${node.version ?? "–"}</dd></div>
+    <div><dt>Version</dt><dd>${node.version ?? "–"}</dd></div>
     <div><dt>Isolation</dt><dd>${isolation ?? "unknown"}</dd></div>
-    <div><dt>Languages</dt><dd>${(interpreters ?? []).join(", ") || "none"}</dd></div>
-    ${Object.entries(rest).filter(([, value]) => value !== null && value !== "").slice(0, 30).map(([name, value]) => html`<div key=${name}><dt>${name.replaceAll("_", " ")}</dt><dd>${write(value).slice(0, 300)}</dd></div>`)}
+    <div><dt>Languages</dt><dd>${languages.join(", ") || "none"}</dd></div>
+    ${others.slice(0, 30).map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd>${value.slice(0, 300)}</dd></div>`)}
     <div><dt>Endpoint</dt><dd class="mono">${node.endpoint}</dd></div>
     <div><dt>Id</dt><dd class="mono">${node.id}</dd></div>
   </dl>`;
+}
+
+function written(value) {
+  if (value === null || value === undefined) return "";
+  if (typeof value === "boolean") return value ? "yes" : "no";
+  if (typeof value !== "object") return String(value);
+  return Object.entries(value).map(([name, one]) => (Array.isArray(value) ? String(one) : `${name}=${typeof one === "object" ? JSON.stringify(one) : one}`)).join(", ");
 }
 
 function Drain({ node, onDone }) {

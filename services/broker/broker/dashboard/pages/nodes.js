@@ -40,6 +40,6 @@ export function Page({ route }) {
     ${!all.length ? html`<${Empty} title="No node has come yet"><p>Start one: <code>docker compose up --scale node=3</code>. It registers by itself.</p></${Empty}>` : html`
     <search class="filters"><div class="filters-main"><${Choice} label="State" value=${state ?? ""} options=${options} onValue=${(one) => go(link("nodes", { state: one }))} />
       <div class="search"><${Icon} name="search" /><label class="unseen" for="search">Search names, ids and versions</label><input id="search" type="search" placeholder="Name, id or version" value=${text} onInput=${(event) => setText(event.currentTarget.value)} /></div></div></search>
-    ${found.length ? html`<${NodeRows} nodes=${found.slice(0, most)} label="Table of nodes" more=${MORE} />` : html`<${Empty} title="No node matches" />`}
+    ${found.length ? html`<section class="panel" aria-label="Nodes"><${NodeRows} nodes=${found.slice(0, most)} label="Table of nodes" more=${MORE} /></section>` : html`<${Empty} title="No node matches" />`}
     ${found.length > most && html`<p class="pager"><span class="quiet">${plural(found.length - most, "further node")}</span><button type="button" class="button" onClick=${() => setMost(most + MANY)}>Show ${count(Math.min(MANY, found.length - most))} more</button></p>`}`}`;
 }

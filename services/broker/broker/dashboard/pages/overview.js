@@ -5,9 +5,13 @@ import { link } from "../lib/router.js";
 import { NodeRows } from "../parts/node-rows.js";
 import { Empty, Loading } from "../parts/notice.js";
 import { Plot } from "../parts/plot.js";
+import { PoolMap } from "../parts/pool-map.js";
 import { Queue } from "../parts/queue.js";
 import { FAILURE } from "../parts/words.js";
 import { html } from "../vendor/view.js";
+
+const MANY_FAILED = 0.1; // of the jobs that ended: programs fail, a tenth of them is worth a look
+const ROWS = 12; // nodes told in a row each; more of them are a map
 
 export function Page() {
   useTitle("Overview");
@@ -33,7 +37,7 @@ function Tiles({ overview: { jobs, nodes, hour } }) {
     <${Tile} name="Waiting" value=${count(jobs.pending)} href=${link("jobs", { status: "pending" })} note=${hour.wait_p50 === null ? "nothing waited" : `${duration(hour.wait_p50)} typical wait`} />
     <${Tile} name="Running" value=${count(jobs.assigned + jobs.running)} href=${link("jobs", { status: "running" })} note=${`${count(nodes.slots_used)} of ${plural(nodes.slots, "slot")} in use`} />
     <${Tile} name="Completed" value=${count(hour.completed)} href=${link("jobs", { status: "completed" })} note="in the last hour" />
-    <${Tile} name="Failed" value=${count(hour.failed)} href=${link("jobs", { status: "failed" })} note=${ended ? `${percent(hour.failed / ended)} of the last hour` : "in the last hour"} tone=${hour.failed ? "bad" : null} />
+    <${Tile} name="Failed" value=${count(hour.failed)} href=${link("jobs", { status: "failed" })} note=${ended ? `${percent(hour.failed / ended)} of the last hour` : "in the last hour"} tone=${hour.failed > MANY_FAILED * ended ? "bad" : null} />
     <${Tile} name="Nodes" value=${count(nodes.active)} href=${link("nodes")} note=${troubles(nodes)} tone=${nodes.silent ? "bad" : null} />
   </dl>`;
 }
@@ -76,8 +80,10 @@ function Nodes({ nodes }) {
     return html`<${Empty} title="No node has come yet"><p>Start one: <code>docker compose up --scale node=3</code>. It registers by itself; jobs wait until then.</p></${Empty}>`;
   }
   const rows = nodes.list.map((node) => ({ ...node, heartbeatAge: node.heartbeat_age }));
-  return html`<${Kinds} nodes=${nodes} /><${NodeRows} nodes=${rows} label="Table of nodes" />
-    ${nodes.unlisted > 0 && html`<p class="quiet">${plural(nodes.unlisted, "further node")}: <a href=${link("nodes")}>all nodes</a></p>`}`;
+  const many = rows.length > ROWS;
+  return html`<${Kinds} nodes=${nodes} />${many && html`<${PoolMap} nodes=${nodes.list} />`}
+    <${NodeRows} nodes=${rows.slice(0, ROWS)} label="Table of nodes" />
+    ${nodes.known > ROWS && html`<p class="more"><a href=${link("nodes")}>All ${count(nodes.known)} nodes</a>${nodes.unlisted > 0 && html`<span class="quiet">; the map shows the first ${count(rows.length)}, those in trouble before others</span>`}</p>`}`;
 }
 
 function Kinds({ nodes }) {

@@ -71,7 +71,7 @@ export function Page({ route }) {
     <form class="submit" onSubmit=${send} novalidate>
       <${Errors} errors=${errors} />
       <div class="submit-grid">
-        <section class="panel" aria-labelledby="program-title"><h2 id="program-title">Program</h2>
+        <section class="panel submit-program" aria-labelledby="program-title"><h2 id="program-title">Program</h2>
           <${Program} ...${{ ...shared, files, setFiles, given, setGiven }} /></section>
         <div class="submit-side">
           <section class="panel" aria-labelledby="limits-title"><h2 id="limits-title">Limits</h2><${Limits} ...${shared} /></section>
@@ -79,10 +79,10 @@ export function Page({ route }) {
           <${More} title="Arguments, input, environment" names=${["args", "stdin", "env", "outputs"]} ...${shared}><${Running} ...${shared} /></${More}>
           <${More} title="Where and when" names=${["gpu", "min_cpu_cores", "node_labels", "region", "not_before", "deadline", "callback_url"]} ...${shared}><${Placing} ...${shared} /></${More}>
         </div>
-      </div>
       <div class="submit-foot"><button class="button primary large" disabled=${busy}><${Icon} name="running" />${busy ? "Submitting …" : "Submit"}</button>
         <button type="button" class="button" onClick=${() => { setForm(BLANK); setFiles([]); setGiven({}); setErrors({}); keep(null); }}>Clear</button>
         <${AsCall} ...${{ form, given, files }} /></div>
+      </div>
     </form>`;
 }
 

@@ -18,6 +18,7 @@ export function Editor({ value, language, readOnly, label, onValue, describedBy,
       if (gone || !host.current) return;
       const plain = host.current.nextSibling;
       const text = plain?.value ?? value; // what was typed while the library was on its way
+      host.current.className = "editor-host"; // to be seen, so that lines are measured
       editor.current = make(kit, host.current, { value: text, language, readOnly, label }, (changed) => latest.current?.(changed));
       if (plain && plain === document.activeElement) editor.current.view.focus();
       setReady(true);

@@ -56,7 +56,7 @@ export function CreateKey({ onDone, onClose }) {
   return html`<${Form} title="Create a key" action="Create" start=${{ ...blank, name: "", role: "client", days: "" }} ...${{ act, onDone, onClose }}>
     ${({ values, set }) => html`<div class="fields">
       <${TextField} id="name" label="Name" value=${values.name} onValue=${set("name")} autofocus required hint="Whose it is, or what for" />
-      <${SelectField} id="role" label="Role" value=${values.role} onValue=${set("role")} options=${[["client", "client: its own jobs"], ["admin", "admin: everything"], ["node", "node: a join token"], ["metrics", "metrics: reads /metrics"]]} />
+      <${SelectField} id="role" label="Role" className="twice" value=${values.role} onValue=${set("role")} options=${[["client", "client: its own jobs"], ["admin", "admin: everything"], ["node", "node: a join token"], ["metrics", "metrics: reads /metrics"]]} />
       <${TextField} id="days" label="Good for, days" inputmode="decimal" placeholder="for ever" value=${values.days} onValue=${set("days")} /></div>
       ${OWNERS.includes(values.role) && html`<details><summary>Limits</summary><${Limits} ...${{ values, set }} /></details>`}`}
   </${Form}>`;

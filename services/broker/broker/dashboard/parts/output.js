@@ -58,12 +58,12 @@ export function Output({ jobId, ended, onChange, onEnd }) {
   return html`<header class="panel-head"><h2 id="output-title">Output</h2>
       <${Choice} label="Stream" value=${stream} onValue=${choose} options=${[["", "Both"], ["stdout", "stdout"], ["stderr", "stderr"]]} />
       <span class="spring"></span>
-      ${!seen.over && html`<button type="button" class="button" data-action="follow" aria-pressed=${following ? "true" : "false"} onClick=${toggle}><${Icon} name=${following ? "running" : "stop"} />${following ? "Following" : "Paused"}</button>`}
-      <${Copy} text=${text} label="Copy the output as plain text">Copy</${Copy}>
-      <button type="button" class="button" onClick=${() => save(text(), `${jobId}.txt`)}><${Icon} name="download" />Save</button>
+      ${!seen.over && !ended && html`<button type="button" class="button" data-action="follow" aria-pressed=${following ? "true" : "false"} onClick=${toggle}><${Icon} name=${following ? "running" : "stop"} />${following ? "Following" : "Paused"}</button>`}
+      ${seen.lines > 0 && html`<${Copy} text=${text} label="Copy the output as plain text">Copy</${Copy}>
+        <button type="button" class="button" onClick=${() => save(text(), `${jobId}.txt`)}><${Icon} name="download" />Save</button>`}
     </header>
     ${lost && html`<p class="problem" role="status">The live output broke off; trying again …</p>`}
-    <div class=${`screen ${stream ? "one-stream" : ""}`} ref=${scroller} tabindex="0" role="region" aria-label="Output of the job"></div>
+    <div class=${`screen ${stream ? "one-stream" : ""} ${seen.lines ? "" : "blank"}`} ref=${scroller} tabindex="0" role="region" aria-label="Output of the job"></div>
     <p class="screen-foot">${seen.lines === 0 ? (seen.over || ended ? "The job printed nothing." : "Nothing printed yet.") : plural(seen.lines, "line")}${seen.dropped > 0 && `; the first ${count(seen.dropped)} are not in this page any more`}</p>`;
 }
 

@@ -14,23 +14,22 @@ export function Timeline({ job }) {
   const steps = stepsOf(job, begin, end);
   return html`<ol class="timeline">${steps.map((step) => html`<li key=${step.key} class=${`step ${step.kind}`}>
       <div class="step-text"><b>${step.title}</b> ${step.node && html`<a class="mono" href=${link(["nodes", step.node])}>${names.get(step.node) ?? shortId(step.node)}</a>`}<span class="step-time">${duration((step.to - step.from) / 1000)}</span></div>
-      <div class="track" aria-hidden="true">${step.started !== undefined && html`<span class="bar-assigned" style=${span(place, step.from, step.started)}></span>`}<span class=${`bar-${step.bar}`} style=${span(place, step.started ?? step.from, step.to)}></span></div>
-      <p class="step-note">${step.note}</p>
+      <div class="track" aria-hidden="true">${step.waitedFrom !== undefined && html`<span class="bar-waiting" style=${span(place, step.waitedFrom, step.from)}></span>`}${step.started !== undefined && html`<span class="bar-assigned" style=${span(place, step.from, step.started)}></span>`}<span class=${`bar-${step.bar}`} style=${span(place, step.started ?? step.from, step.to)}></span></div>
+      <p class="step-note">${step.note}${step.waited !== undefined && html`<span class="quiet"> · waited ${duration(step.waited / 1000)}</span>`}</p>
     </li>`)}</ol>
     <p class="axis" aria-hidden="true"><span>${clock(begin)}</span><span>${job.completed_at ? clock(end) : "now"}</span></p>`;
 }
 
 const span = (place, from, to) => ({ left: place(from), right: `calc(100% - ${place(to)})` });
 
-// Waiting times lie between the attempts.
+// Each attempt with the time that the job had waited for it; then what it waits now.
 function stepsOf(job, begin, end) {
   const steps = [];
   let free = begin;
   for (const attempt of job.attempts) {
     const claimed = milliseconds(attempt.claimed_at);
-    if (claimed > free) steps.push(waitStep(free, claimed, attempt.fence));
     const to = milliseconds(attempt.ended_at) ?? end;
-    steps.push(attemptStep(attempt, claimed, to));
+    steps.push({ ...attemptStep(attempt, claimed, to), waitedFrom: free, waited: claimed - free });
     free = to;
   }
   if (!job.attempts.length || (job.status === "pending" && free < end)) steps.push(waitStep(free, end, "last", job.completed_at));
@@ -38,7 +37,7 @@ function stepsOf(job, begin, end) {
 }
 
 function waitStep(from, to, key, ended) {
-  return { key: `wait-${key}`, kind: "is-waiting", title: ended ? "Never ran" : "Waited", bar: "waiting", from, to, note: null };
+  return { key: `wait-${key}`, kind: "is-waiting", title: ended ? "Never ran" : "Waiting", bar: "waiting", from, to, note: null };
 }
 
 function attemptStep(attempt, from, to) {
@@ -65,7 +64,7 @@ function noteOf(attempt) {
   const { usage } = attempt;
   const outcome = outcomeOf(attempt);
   const said = [outcome ? OUTCOME[outcome] ?? outcome : attempt.started_at ? "running now" : "handed over, starting"];
-  if (attempt.failure && attempt.failure !== outcome) said.push(attempt.failure);
+  if (attempt.failure && attempt.failure !== outcome && attempt.failure !== "exit") said.push(attempt.failure);
   if (attempt.exit_code !== null) said.push(`exit ${attempt.exit_code}`);
   if (usage.cpu_seconds !== null) said.push(`${duration(usage.cpu_seconds)} CPU`);
   if (attempt.message) said.push(attempt.message);

@@ -1,13 +1,15 @@
 // In one sentence why a job waits or how it ended, and the limit that it ran into.
 import { bytes, count, duration } from "../lib/format.js";
+import { useNow } from "../lib/hooks.js";
 import { html } from "../vendor/view.js";
-import { FAILURE } from "./words.js";
+import { Sentence } from "./sentence.js";
 
 export function Verdict({ job, verdict }) {
-  const sentence = job.explanation ?? waiting(job) ?? ending(job, verdict);
+  const now = useNow(60_000);
+  const sentence = job.explanation ?? ending(job);
   if (!sentence && !verdict?.limit) return null;
   return html`<div class=${`verdict is-${job.status}`}>
-    ${sentence && html`<p class="verdict-text">${sentence}</p>`}
+    ${sentence && html`<p class="verdict-text"><${Sentence} text=${sentence} now=${now} /></p>`}
     ${job.queue && html`<${Place} queue=${job.queue} />`}
     ${job.status === "failed" && verdict?.limit && html`<${Reached} limit=${verdict.limit} />`}
   </div>`;
@@ -21,15 +23,10 @@ function Place({ queue }) {
   </dl>`;
 }
 
-// The broker says why in a sentence; these stand in for what it says nothing about.
-const waiting = (job) => (job.status === "pending" && job.waiting_for ? `Waits for ${job.waiting_for}.` : null);
-
-function ending(job, verdict) {
-  if (job.status !== "failed") return job.cached ? "An identical earlier job had this result: nothing was run." : null;
-  if (job.failure === "exit") return `The program ended with exit code ${job.exit_code}.`;
-  if (job.failure === "signal" && verdict?.signal) return `The program was killed by signal ${verdict.signal}.`;
-  if (job.failure === "cancelled") return "Somebody cancelled the job.";
-  return `The job failed: ${FAILURE[job.failure] ?? job.failure}.${verdict?.message ? ` ${verdict.message}` : ""}`;
+// What the broker has no sentence for.
+function ending(job) {
+  if (job.status !== "completed") return null;
+  return job.cached ? "An identical earlier job had this result: nothing was run." : null;
 }
 
 // A limit has the name and the unit of the manifest's field.
