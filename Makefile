@@ -65,6 +65,7 @@ abuse: venv ## Attack a running deployment and print a report: make abuse URL=ht
 	PYTHONPATH=tests .venv/bin/python -m hostile $(or $(URL),http://127.0.0.1:8000)
 
 bench: venv images ## Measure; ARGS="--help" says what
+	@deploy/bootstrap/browser.sh
 	.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement bench/requirements.txt
 	PYTHONPATH=.:tests:$(PYTHONPATH) .venv/bin/python -m bench $(ARGS)
 
