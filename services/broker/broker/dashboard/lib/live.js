@@ -3,7 +3,7 @@
 // It is closed while nobody looks at the page: browsers allow six connections to a host, for all tabs together.
 import { get } from "./api.js";
 
-const SILENT_MS = 12_000; // an overview comes every two seconds
+const SILENT_MS = 8_000; // an overview comes every two seconds
 const HIDDEN_MS = 20_000;
 const RETRY_MS = [1_000, 2_000, 4_000, 8_000, 15_000];
 
