@@ -147,6 +147,8 @@ async def test_a_sandrun_client_finds_its_words(rig: Rig) -> None:
     assert (outputs["status"], outputs["total_files"]) == ("completed", 1)
     assert (await rig.client.get(outputs["files"][0]["download_url"])).content == b"result"
     assert (await rig.ok("GET", f"/logs/{job_id}"))["stdout"] == "1\n"
+    health = await rig.ok("GET", "/health")
+    assert (health["status"], health["worker_id"]) == ("healthy", None)
     assert {"service", "status", "limits", "version"} <= (await rig.ok("GET", "/")).keys()
     assert (await rig.ok("GET", "/stats"))["system"] == {"queue_length": 0, "active_jobs": 0}
 

@@ -745,6 +745,7 @@ class HealthAnswer(Answer):
     active_nodes: int
     version: str
     sqlite_version: str
+    worker_id: None = None
     error: str | None = None
 
 

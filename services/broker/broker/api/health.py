@@ -30,6 +30,7 @@ async def health(request: Request) -> Response:
         "active_nodes": len(broker.book.live(broker.clock.now())),
         "version": __version__,
         "sqlite_version": sqlite3.sqlite_version,
+        "worker_id": None,  # sandrun's clients look for it: a pool has no key, each job's status names its node's
     }
     if trouble:
         content["error"] = f"The database refuses changes: {trouble}"
