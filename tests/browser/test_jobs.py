@@ -161,3 +161,20 @@ def test_a_node_is_drained_and_takes_jobs_again(dashboard: Opened, bundle: Bundl
     expect(page.locator(".job-head .badge")).to_have_text("draining")
     page.get_by_role("button", name="Resume").click()
     expect(page.locator(".job-head .badge")).to_have_text("active")
+
+
+def test_a_verified_job_from_the_form(dashboard: Opened) -> None:
+    page = dashboard.go("#/submit")
+    write_program(page, "print('as everywhere')")
+    page.get_by_label("Verify: equal results needed").fill("3")
+    page.get_by_label("Verify: nodes that may give a result").fill("2")
+    page.get_by_role("button", name="Submit", exact=True).click()
+    expect(page.locator("#quorum-error")).to_contain_text("quorum is at most replicas, here 2")
+    dashboard.forgive("status of 422")  # the browser logs every refused call
+    page.get_by_label("Verify: equal results needed").fill("2")
+    page.get_by_role("button", name="Submit", exact=True).click()
+    dashboard.heading("Job")
+    badge(page, "Completed")
+    expect(page.locator(".facts")).to_contain_text("2 of 2 equal results, 2 of at most 2 nodes gave one")
+    page.get_by_role("link", name="Edit and run").click()
+    expect(page.get_by_label("Verify: nodes that may give a result")).to_have_value("2")

@@ -18,6 +18,8 @@ export const BLANK = {
   retry_on: [],
   submitter: "",
   cache: false,
+  replicas: "",
+  quorum: "",
   gpu: false,
   min_cpu_cores: "",
   node_labels: "",
@@ -44,6 +46,8 @@ export function jobOf(form) {
   for (const name of ["stdin", "submitter", "callback_url"]) if (form[name]) job[name] = form[name];
   if (form.retry_on.length) job.retry_on = form.retry_on;
   if (form.cache) job.cache = true;
+  const verify = Object.fromEntries(["replicas", "quorum"].filter((name) => form[name] !== "").map((name) => [name, number(name, form[name])]));
+  if (Object.keys(verify).length) job.verify = verify;
   const requires = requirements(form);
   if (Object.keys(requires).length) job.requires = requires;
   return job;
@@ -83,6 +87,7 @@ export function formOf(input) {
   for (const name of ["timeout", "memory_mb", "cpu_seconds", "max_retries", "priority"]) form[name] = input[name] === undefined ? BLANK[name] : String(input[name]);
   for (const name of ["args", "outputs"]) form[name] = (input[name] ?? []).join("\n");
   for (const name of ["env", "labels"]) form[name] = written(input[name]);
+  for (const name of ["replicas", "quorum"]) form[name] = String(input.verify?.[name] ?? "");
   const requires = input.requires ?? {};
   form.gpu = Boolean(requires.gpu);
   form.min_cpu_cores = requires.min_cpu_cores ? String(requires.min_cpu_cores) : "";
@@ -99,9 +104,9 @@ export function errorsOf(error) {
   const found = {};
   for (const { loc, msg } of error.detail ?? []) {
     const [, first, second] = loc;
-    const field = first === "requires" ? (second === "labels" ? "node_labels" : second) : first;
+    const field = first === "requires" ? (second === "labels" ? "node_labels" : second) : first === "verify" ? (second ?? "quorum") : first;
     const name = field in BLANK || field === "files" || field === "entrypoint" ? field : "";
-    const place = name === "" || (second !== undefined && first !== "requires") ? `${loc.slice(1).join(".")}: ` : "";
+    const place = name === "" || (second !== undefined && first !== "requires" && first !== "verify") ? `${loc.slice(1).join(".")}: ` : "";
     found[name] ??= place + msg;
   }
   if (!Object.keys(found).length) found[""] = error.message;

@@ -21,6 +21,7 @@ export function Facts({ job, input }) {
     ["Memory limit", input?.memory_mb && `${input.memory_mb} MiB`],
     ["CPU limit", input?.cpu_seconds && duration(input.cpu_seconds)],
     ["Retries", `${job.max_retries} at most${input?.retry_on ? `, also after ${input.retry_on.join(", ")}` : ""}`],
+    ["Verification", job.verify && `${job.verify.equal} of ${job.verify.quorum} equal results, ${job.verify.results} of at most ${job.verify.replicas} nodes gave one`],
     ["Submitter", job.submitter && html`<a href=${link("jobs", { submitter: job.submitter })}>${job.submitter}</a>`],
     ["Arguments", input?.args?.length ? html`<code>${input.args.join(" ")}</code>` : null],
     ["Needs", needs(input?.requires)],

@@ -44,7 +44,7 @@ export function Filters({ filters, focus }) {
       <${TextField} id="filter-label" label="Label" placeholder="name=value" error=${wrongLabel} value=${typed.label ?? ""} onValue=${set("label", TYPING_MS)} />
       <${TextField} id="filter-submitter" label="Submitter" value=${typed.submitter ?? ""} maxlength="256" onValue=${set("submitter", TYPING_MS)} />
       <${SelectField} id="filter-interpreter" label="Language" value=${typed.interpreter ?? ""} onValue=${set("interpreter")} options=${[["", "any"], ...known(Object.entries(INTERPRETERS), typed.interpreter)]} />
-      <${SelectField} id="filter-failure" label="Failed by" value=${typed.failure ?? ""} onValue=${set("failure")} options=${[["", "any"], ...Object.entries(FAILURE).filter(([name]) => name !== "verification")]} />
+      <${SelectField} id="filter-failure" label="Failed by" value=${typed.failure ?? ""} onValue=${set("failure")} options=${[["", "any"], ...Object.entries(FAILURE)]} />
       <${TextField} id="filter-node" label="Node id" value=${typed.node ?? ""} maxlength="256" onValue=${set("node", TYPING_MS)} />
       <button type="button" class="button" onClick=${() => go("#/jobs")}>Clear</button>
     </div></details>

@@ -24,6 +24,8 @@ export function Standing(shared) {
     ${text(shared, "max_retries", "Retries when nodes fail", { inputmode: "numeric", placeholder: "the default" })}
     <fieldset class="field checks"><legend>Retry also after</legend>${RETRIES.map(([name, label]) => html`<${Check} key=${name} id=${`retry-${name}`} label=${label} checked=${form.retry_on.includes(name)} onValue=${toggle(name)} />`)}
       ${errors.retry_on && html`<p class="field-error">${errors.retry_on}</p>`}</fieldset>
+    ${text(shared, "replicas", "Verify: nodes that may give a result", { inputmode: "numeric", placeholder: "one counts", hint: "2 to 9, one after the other" })}
+    ${text(shared, "quorum", "Verify: equal results needed", { inputmode: "numeric", placeholder: "more than half" })}
     <${Check} id="cache" label="An identical earlier success is the answer" checked=${form.cache} onValue=${set("cache")} />
   </div>`;
 }

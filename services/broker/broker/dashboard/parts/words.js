@@ -21,7 +21,7 @@ export const FAILURE = {
   platform: "executor failed",
   rejected: "no node could run it",
   expired: "deadline passed",
-  verification: "runs disagreed",
+  verification: "not verified",
 };
 
 export const OUTCOME = {
