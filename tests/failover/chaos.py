@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from failover.client import Client, Job
 from failover.cluster import LEASE, Cluster
-from failover.node import Node
+from failover.node import Node, freeze
 
 NODES = 4
 PAUSE = (0.5, 4.0)
@@ -109,7 +109,7 @@ def _broker_faults(cluster: Cluster) -> list[tuple[str, Fault]]:
         cluster.start_broker()
 
     def pause(chance: random.Random) -> None:
-        box.pause()
+        freeze(box)
         time.sleep(chance.uniform(0.2, LONG))  # as long as it sleeps
         box.unpause()
 

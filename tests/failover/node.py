@@ -5,13 +5,26 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import docker.errors
 from docker.models.containers import Container
 from docker.models.networks import Network
 
 from support.bundle import ServiceContainer, wrapped
 from support.node_log import NodeLog
 
+_FREEZES = 5
 _TOKEN = re.compile(r"python3 main\.py (token-\w+)")
+
+
+def freeze(box: Container) -> None:
+    """`docker pause`, again when processes that were just starting kept the kernel from freezing them all."""
+    for left in reversed(range(_FREEZES)):
+        try:
+            box.pause()
+            return
+        except docker.errors.APIError as error:
+            if not left or "unable to freeze" not in str(error):
+                raise
 
 
 class Node:
@@ -59,7 +72,7 @@ class Node:
 
     def pause(self) -> None:
         """Freeze every process of it; its connections stay open."""
-        self.box.pause()
+        freeze(self.box)
 
     def resume(self) -> None:
         """Let it go on, as if no time had passed."""
