@@ -30,7 +30,8 @@ SLOW_MS = 20_000
 """What a busy machine may take for anything that a test waits for."""
 WIDE, PHONE = (1440, 900), (390, 844)
 NETWORK_CHANGED = "net::ERR_NETWORK_CHANGED"
-"""What Chromium gives up requests with when an interface of this machine came or went, as they do with containers."""
+"""What Chromium gives up requests with when an interface of this machine came or went, as they do with containers. The
+page asks again by itself."""
 Scheme = Literal["light", "dark"]
 SCREENSHOTS = Path(__file__).resolve().parents[2] / "test-output" / "dashboard"
 _WATCH = """
@@ -50,7 +51,6 @@ class Opened:
         self.context.set_default_timeout(SLOW_MS)
         self.page: Page = self.context.new_page()
         self.complaints: list[str] = []
-        self.interruptions = 0
         self.page.add_init_script(_WATCH)
         self.page.on("console", lambda said: self._heard(said.type, said.text))
         self.page.on("pageerror", lambda error: self.complaints.append(f"exception: {error}"))
@@ -58,9 +58,7 @@ class Opened:
         self.page.on("request", self._look)
 
     def _heard(self, kind: str, text: str) -> None:
-        if NETWORK_CHANGED in text:
-            self.interruptions += 1
-        elif kind in ("error", "warning"):
+        if kind in ("error", "warning") and NETWORK_CHANGED not in text:
             self.complaints.append(f"{kind}: {text}")
 
     def _look(self, request: Any) -> None:
@@ -90,18 +88,8 @@ class Opened:
             self.page.evaluate("address => { location.hash = address.slice(1) }", address)
         else:
             self.page.goto(f"{self.url}/{address}")
-        self._wait_loaded()
+        expect(self.page.locator("h1")).to_be_visible(timeout=SLOW_MS)
         return self.page
-
-    def _wait_loaded(self) -> None:
-        before = self.interruptions
-        try:
-            expect(self.page.locator("h1")).to_be_visible(timeout=SLOW_MS)
-        except AssertionError:
-            if self.interruptions == before:
-                raise
-            self.page.reload()
-            expect(self.page.locator("h1")).to_be_visible(timeout=SLOW_MS)
 
     def heading(self, text: str) -> Locator:
         """The page's heading, once it begins so."""

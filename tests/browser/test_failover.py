@@ -2,7 +2,7 @@
 
 import re
 
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 
 from browser.chromium import SLOW_MS, Opened
 from support.bundle import Bundle, wrapped
@@ -45,3 +45,22 @@ def test_a_lost_broker_is_said_and_found_again(chromium: Browser, bundle: Bundle
         expect(page.locator(".lost")).to_have_count(0)
         opened.forgive("net::ERR", "status of 503")
         assert re.search(r"\d\d:\d\d:\d\d", page.locator(".page-head time").inner_text())
+
+
+def test_a_file_that_does_not_arrive_is_asked_for_again(chromium: Browser, bundle: Bundle) -> None:
+    with Opened(chromium, bundle.url) as opened:
+        page = opened.page
+        failed: list[str] = []
+
+        def fail_twice(route: Route) -> None:
+            if len(failed) < 2:
+                failed.append(route.request.url)
+                route.abort("connectionreset")
+            else:
+                route.continue_()
+
+        page.route(re.compile(r"/lib/live\.js$"), fail_twice)
+        page.goto(bundle.url)
+        expect(page.locator(".pulse")).to_have_text("live", timeout=SLOW_MS)
+        assert len(failed) == 2
+        opened.forgive("net::ERR_CONNECTION_RESET")

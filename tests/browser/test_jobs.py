@@ -75,6 +75,20 @@ def test_from_the_form_to_the_end_and_once_more(dashboard: Opened) -> None:
     wait_output(page, "after an edit")
 
 
+def test_large_files_go_as_an_upload(dashboard: Opened) -> None:
+    page = dashboard.go("#/submit")
+    write_program(page, "import os\nprint(os.path.getsize('large.bin'))")
+    page.locator("#files").set_input_files(
+        {"name": "large.bin", "mimeType": "application/octet-stream", "buffer": bytes(2_500_000)}
+    )
+    page.get_by_role("button", name="Submit", exact=True).click()
+    dashboard.heading("Job")
+    badge(page, "Completed")
+    wait_output(page, "2500000")
+    expect(page.get_by_text("2 files submitted with it")).to_be_visible()
+    expect(page.get_by_role("button", name="Run again")).to_have_count(0)
+
+
 def test_what_the_api_refuses_is_said_at_the_field(dashboard: Opened) -> None:
     page = dashboard.go("#/submit")
     write_program(page, "print(1)")

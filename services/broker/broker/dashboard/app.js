@@ -102,3 +102,8 @@ function Page({ route }) {
 }
 
 render(html`<${App} />`, document.getElementById("app"));
+try {
+  sessionStorage.removeItem("sandrun.tries"); // theme.js counts how often the page did not arrive
+} catch {
+  // Nothing is kept, so nothing was counted.
+}

@@ -46,7 +46,3 @@ export const percent = (share) => `${share > 0 && share < 0.1 ? (share * 100).to
 
 // The part of a job's id that tells it from others: UUIDs begin with the time, and jobs of one moment begin alike.
 export const shortId = (id) => (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(id ?? "") ? id.slice(-12) : id);
-
-export function text(value) {
-  return typeof value === "string" ? value : JSON.stringify(value);
-}

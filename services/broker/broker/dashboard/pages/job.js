@@ -28,7 +28,7 @@ export function Page({ route }) {
   const [verdict, setVerdict] = useState(null);
   useTitle(`Job ${shortId(id)}`);
   const soon = usePaced(reload, () => PACE_MS);
-  useJobNews((changed, more) => (more || changed.some(([one]) => one === id)) && soon());
+  useJobNews((changed, more) => (changed.some(([one]) => one === id) || (more && job && !hasEnded(job))) && soon());
   useWaitingClock(job, soon);
   useSpoken(job);
   if (error && (!job || error.status === 404 || error.status === 410)) return html`<h1>Job</h1><${Problem} error=${error} retry=${error.status === 410 ? null : reload} />`;

@@ -11,6 +11,8 @@ import { Empty, Loading, Problem } from "../parts/notice.js";
 import { html, useEffect, useState } from "../vendor/view.js";
 
 const ASK_MS = 4_000;
+const ASK_SELDOM_MS = 15_000;
+const LARGE = 200; // nodes; the answer has half a kilobyte for each
 const MANY = 100;
 const MORE = [
   ["Completed", (node) => count(node.jobs_completed), true],
@@ -25,10 +27,11 @@ export function Page({ route }) {
   const [text, setText] = useState("");
   const [most, setMost] = useState(MANY);
   const { state } = route.query;
+  const many = data?.nodes.length > LARGE;
   useEffect(() => {
-    const timer = setInterval(() => document.hidden || reload(), ASK_MS);
+    const timer = setInterval(() => document.hidden || reload(), many ? ASK_SELDOM_MS : ASK_MS);
     return () => clearInterval(timer);
-  }, []);
+  }, [many]);
   if (!data) return html`<h1>Nodes</h1>${error ? html`<${Problem} error=${error} retry=${reload} />` : html`<${Loading} what="nodes" />`}`;
   const all = data.nodes.map((node) => shown(node, now));
   const counts = Object.groupBy ? Object.groupBy(all, (node) => node.state) : {};
