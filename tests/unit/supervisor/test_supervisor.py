@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from supervisor.health import HangWatch, answers
+from supervisor.health import Found, HangWatch, probe
 
 NODE = Path(__file__).parents[3] / "services" / "node"
 DEADLINE = 15.0
@@ -208,32 +208,66 @@ def test_children_start_with_no_signal_blocked_and_in_groups_of_their_own(bench:
         assert os.getpgid(child["pid"]) == child["pid"]
 
 
-def test_answers_only_means_200(monkeypatch: pytest.MonkeyPatch) -> None:
-    replies = {b"HTTP/1.1 200 OK\r\n\r\n": True, b"HTTP/1.1 503 X\r\n\r\n": False, b"": False, b"nonsense": False}
+def test_only_200_is_an_answer() -> None:
+    replies = {b"HTTP/1.1 200 OK\r\n\r\n": Found.ANSWER, b"HTTP/1.1 503 X\r\n\r\n": Found.SILENCE, b"": Found.SILENCE}
     for reply, expected in replies.items():
         with socket.create_server(("127.0.0.1", 0)) as server:
             thread = threading.Thread(target=reply_once, args=(server, reply))
             thread.start()
-            assert answers(server.getsockname()[1]) is expected
+            assert probe(server.getsockname()[1]) is expected
             thread.join(DEADLINE)
-    assert answers(free_port()) is False
+    assert probe(free_port()) is Found.NOBODY
 
 
-def test_pause_of_the_container_is_no_hang(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 1000.0
-    monkeypatch.setattr("supervisor.health.time.monotonic", lambda: now)
-    healthy = True
-    monkeypatch.setattr("supervisor.health.answers", lambda port: healthy)
+class Sandrun:
+    """What probes find, at a time that the test sets."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        self.found = Found.ANSWER
+        monkeypatch.setattr("supervisor.health.time.monotonic", lambda: self.now)
+        monkeypatch.setattr("supervisor.health.probe", lambda port: self.found)
+
+    def condemned_after(self, watch: HangWatch) -> float:
+        began = self.now
+        while not watch.hangs():
+            self.now += 1
+            assert self.now < began + 300
+        return self.now - began
+
+
+@pytest.fixture
+def probed(monkeypatch: pytest.MonkeyPatch) -> Sandrun:
+    return Sandrun(monkeypatch)
+
+
+def test_pause_of_the_container_is_no_hang(probed: Sandrun) -> None:
     watch = HangWatch(1)
-    now += 6
+    probed.now += 6
     assert not watch.hangs()
-    now += 3600
-    healthy = False
+    probed.now += 3600
+    probed.found = Found.SILENCE
     verdicts = []
     for _ in range(3):
         verdicts.append(watch.hangs())
-        now += 6
+        probed.now += 6
     assert verdicts == [False, False, True], "three probes in a row, however late the first one was"
+
+
+def test_hang_right_after_the_start_is_no_slow_start(probed: Sandrun) -> None:
+    """It tests its sandbox before it listens. Who listens and is silent hangs, also when no probe was ever answered."""
+    watch = HangWatch(1)
+    probed.found = Found.NOBODY
+    for _ in range(100):
+        probed.now += 1
+        assert not watch.hangs()
+    probed.found = Found.SILENCE
+    assert 20 < probed.condemned_after(watch) < 30
+
+
+def test_start_that_never_ends_is_given_up(probed: Sandrun) -> None:
+    probed.found = Found.NOBODY
+    assert 119 < probed.condemned_after(HangWatch(1)) < 125
 
 
 def reply_once(server: socket.socket, reply: bytes) -> None:
