@@ -58,7 +58,14 @@ def test_megabytes_of_colours_and_controls_are_harmless_and_quick(chromium: Brow
         assert "\u202e" not in shown
         page.evaluate("() => document.querySelector('.screen').scrollTo(0, 0)")
         expect(page.locator(".screen")).to_contain_text("^@", timeout=SLOW_MS)
+        find = page.get_by_role("searchbox", name="Find in the output")
+        find.fill("THE END")
+        find.press("Enter")
+        expect(page.locator(".row.found").first).to_contain_text("the end", timeout=SLOW_MS)
         opened.shoot("job-bomb")
+        find.fill("nowhere in it")
+        find.press("Enter")
+        expect(find).to_have_attribute("aria-invalid", "true")
 
 
 def test_the_terminal_reads_what_is_cut_anywhere(dashboard: Opened) -> None:

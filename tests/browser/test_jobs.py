@@ -43,6 +43,8 @@ def test_from_the_form_to_the_end_and_once_more(dashboard: Opened) -> None:
     page.get_by_label("Time, seconds", exact=True).fill("20")
     page.get_by_label("Labels", exact=True).fill("suite=form\ncase=whole")
     page.get_by_label("Submitter").fill("Ann")
+    page.get_by_text("Where and when").click()
+    page.get_by_label("Tell this address at the end").fill("http://127.0.0.1:9/hook")
     page.get_by_text("Arguments, input, environment").click()
     page.get_by_role("textbox", name="Arguments").fill("first argument")
     page.get_by_label("Standard input").fill("from stdin\n")
@@ -57,6 +59,7 @@ def test_from_the_form_to_the_end_and_once_more(dashboard: Opened) -> None:
     wait_output(page, "a note first argument from stdin")
     expect(page.locator(".verdict")).to_contain_text("3")
     expect(page.locator(".timeline")).to_contain_text("Attempt 1")
+    expect(page.get_by_role("region", name="Webhook")).to_contain_text("http://127.0.0.1:9/hook")
     with page.expect_download() as download:
         page.get_by_role("link", name="result.csv").click()
     assert download.value.path().read_text() == "a,b\n"

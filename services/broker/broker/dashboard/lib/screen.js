@@ -16,6 +16,7 @@ export class Screen {
     this.rows = new Rows(transcript);
     this.onFollow = onFollow;
     this.following = true;
+    this.marked = null; // the line that was searched for
     this.shown = null;
     this.drawn = new Map(); // row -> {element, line, version}
     this.frame = 0;
@@ -54,6 +55,40 @@ export class Screen {
 
   follow(following) {
     this.following = following;
+    this.draw();
+  }
+
+  // Goes to the next line that has the text, from the last one found on, and round; whether there is one.
+  find(text, backwards) {
+    const { lines } = this.transcript;
+    const wanted = text.toLowerCase();
+    const from = this.marked ? this.marked.place - this.transcript.dropped : backwards ? 0 : -1;
+    for (let step = 1; step <= lines.length; step += 1) {
+      const at = (from + (backwards ? -step : step) + 2 * lines.length) % lines.length;
+      const line = lines[at];
+      const shown = !this.shown || line.stream === this.shown;
+      if (shown && line.text.toLowerCase().includes(wanted)) return this.reveal(line, at);
+    }
+    this.mark(null);
+    return false;
+  }
+
+  reveal(line, at) {
+    this.mark(line);
+    this.rows.settle();
+    if (this.following) {
+      this.following = false;
+      this.onFollow(false);
+    }
+    this.placed = Math.max(0, this.rows.starts[at] * this.cell.height - this.scroller.clientHeight / 3);
+    this.scroller.scrollTop = this.placed;
+    this.draw();
+    return true;
+  }
+
+  mark(line) {
+    for (const one of [this.marked, line]) if (one) one.version += 1;
+    this.marked = line;
     this.draw();
   }
 
@@ -132,7 +167,7 @@ export class Screen {
 
   row(line, part) {
     const element = document.createElement("div");
-    element.className = `row of-${line.stream}${part ? " goes-on" : ""}`;
+    element.className = `row of-${line.stream}${part ? " goes-on" : ""}${line === this.marked ? " found" : ""}`;
     const from = part * this.rows.columns;
     const to = Math.min(line.text.length, from + this.rows.columns);
     if (!line.styles) element.textContent = line.text.slice(from, to);

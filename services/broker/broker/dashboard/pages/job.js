@@ -14,6 +14,7 @@ import { Output } from "../parts/output.js";
 import { Rerun } from "../parts/rerun.js";
 import { Timeline } from "../parts/timeline.js";
 import { Verdict } from "../parts/verdict.js";
+import { Webhooks } from "../parts/webhooks.js";
 import { html, useEffect, useRef, useState } from "../vendor/view.js";
 
 const PACE_MS = 300;
@@ -50,6 +51,7 @@ export function Page({ route }) {
         <section class="panel" aria-labelledby="timeline-title"><h2 id="timeline-title">Attempts</h2><${Timeline} job=${job} /></section>
         <section class="panel" aria-labelledby="facts-title"><h2 id="facts-title">Details</h2><${Facts} job=${job} input=${input.data} /></section>
         <section class="panel" aria-labelledby="files-title"><h2 id="files-title">Files</h2><${Files} job=${job} ended=${ended} dropped=${verdict?.artifacts_dropped ?? []} /></section>
+        <${Webhooks} jobId=${id} ended=${ended} />
       </div>
     </div>`;
 }

@@ -19,6 +19,8 @@ const PATHS = {
   close: "M4 4l10 10M14 4L4 14",
   left: "M11 3L5 9l6 6",
   right: "M7 3l6 6-6 6",
+  up: "M3 11l6-6 6 6",
+  down: "M3 7l6 6 6-6",
   waiting: "M9 5v4l3 2M9 2a7 7 0 1 0 .01 0z",
   assigned: "M3 9h10M9 5l4 4-4 4",
   running: "M6 4l8 5-8 5z",
