@@ -78,14 +78,23 @@ async def fuzz(process: BrokerProcess, *options: str, seconds: float, key: str |
 
 
 async def at_length(minutes: float, directory: Path) -> str:
-    """Fuzz for so many minutes."""
-    seconds = int(minutes * 60)
-    async with broker(directory) as process:
-        report = await fuzz(
-            process, "--max-time", str(seconds), "--phases", "coverage,fuzzing,stateful", seconds=seconds + 120
-        )
+    """Fuzz for so many minutes: half of them a broker without keys, and one with keys as nobody, a client, an admin."""
+    reports = [await one_mode(minutes * 30, directory / "open", None)]
+    for role in ("nobody", "client", "admin"):
+        reports.append(await one_mode(minutes * 10, directory / role, role))
+    return "".join(reports)
+
+
+async def one_mode(seconds: float, directory: Path, role: str | None) -> str:
+    """Fuzz a broker without keys, or one with keys as somebody; what is wrong."""
+    async with broker(directory, keys=role is not None) as process:
+        key = {"client": await new_key(process, "client") if role else None, "admin": ADMIN_KEY}.get(role or "")
+        options = ("--max-time", str(int(seconds)), "--phases", "coverage,fuzzing,stateful")
+        report = await fuzz(process, *options, seconds=seconds + 120, key=key)
         log = process.log_text()
-    return report + (f"\n--- the broker's log\n{log}" if "Traceback" in log else "")
+    who = "without keys" if role is None else f"with keys, as {role}"
+    report = f"=== {who}\n{report}" if report else ""
+    return report + (f"\n=== {who}: the broker's log\n{log}" if "Traceback" in log else "")
 
 
 def main() -> int:

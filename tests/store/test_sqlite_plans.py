@@ -56,6 +56,7 @@ EXPECTED = {
     "node: attempts": (nodes.ATTEMPTS_OF_NODE, "attempt_node"),
     "node: only so many events": (nodes.TRIM_EVENTS, "node_event"),
     "node: forgotten": (nodes.FORGET_EVENTS, "node_event"),
+    "jobs: one's own": (reads.LIST_OWN, "job_owner"),
     "start: pending classes": (upkeep.PENDING_CLASSES, "job_ready"),
 }
 BY_ROW = {

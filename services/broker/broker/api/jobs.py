@@ -76,6 +76,7 @@ async def _store_upload(request: Request, upload: Upload, key: str | None) -> tu
     try:
         job, ignored = await make_job(broker.files, upload.parts, upload.manifest)
         stored = [StoredFile(part.name, part.blob.sha256, part.blob.size) for part in upload.parts]
+        upload.arrival.over()  # from here on the job counts
         return await broker.submits.submit((job,), key, principal_of(request).id, stored), ignored
     finally:
         upload.release()

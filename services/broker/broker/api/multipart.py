@@ -8,6 +8,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
+from broker.api.access import principal_of
 from broker.api.body import Gathered
 from broker.api.errors import HttpError
 from broker.api.state import broker_of
@@ -16,6 +17,7 @@ from broker.domain.paths import safe_path
 from broker.errors import ArtifactRefusedError
 from broker.service.files import Files
 from broker.service.peek import is_archive
+from broker.service.quotas import Arrival
 from broker.service.uploads import Part
 from broker.store.blobs.writer import BlobWriter
 
@@ -40,12 +42,15 @@ class Upload:
     files: Files
     parts: list[Part] = field(default_factory=list)
     manifest: bytes | None = None
+    arrival: Arrival = field(default_factory=Arrival)
+    """What it holds of its owner's quota until the job does."""
 
     def release(self) -> None:
         """Let the blobs go where rows do not hold them."""
         for part in self.parts:
             self.files.folder.unpin(part.blob.sha256)
         self.parts = []
+        self.arrival.over()
 
 
 async def read_upload(request: Request) -> Upload:
@@ -60,10 +65,13 @@ async def read_upload(request: Request) -> Upload:
     too_large = _too_large(settings.max_upload_bytes)
     if declared.isdigit() and int(declared) > settings.max_upload_bytes + settings.max_body_bytes + FRAME_BYTES:
         raise too_large
-    await files.make_room(int(declared) if declared.isdigit() else 0)
-    files.uploads.enter()
+    who = principal_of(request).id
+    files.from_clients.enter(who)
     reader = _Reader(files, boundary, settings.max_upload_bytes, settings.max_body_bytes)
+    reader.upload.arrival = arrival = broker.quotas.arrival(who)
     try:
+        arrival.expect(int(declared) if declared.isdigit() else 0)
+        await files.make_room(int(declared) if declared.isdigit() else 0)
         chunks = body_chunks(request, idle_seconds=settings.body_timeout, total_seconds=settings.upload_timeout)
         return await reader.read(chunks)
     except BaseException:
@@ -71,7 +79,7 @@ async def read_upload(request: Request) -> Upload:
         raise
     finally:
         reader.gathered.over()
-        files.uploads.leave()
+        files.from_clients.leave(who)
 
 
 def _too_large(most: int) -> ArtifactRefusedError:
@@ -86,7 +94,7 @@ class _Reader:
         self._most = most_bytes
         self._most_manifest = most_manifest_bytes
         self._taken = 0
-        self._upload = Upload(files)
+        self.upload = Upload(files)
         self._events: list[tuple[str, bytes]] = []
         self._headers: dict[bytes, bytes] = {}
         self._header = bytearray()
@@ -116,6 +124,7 @@ class _Reader:
         """Everything, or an error."""
         async for chunk in chunks:
             self._taken += len(chunk)
+            self.upload.arrival.grow(len(chunk))
             if self._taken > self._most + self._most_manifest + FRAME_BYTES:
                 raise _too_large(self._most)
             try:
@@ -127,13 +136,13 @@ class _Reader:
                 await self._handle(kind, data)
         if not self._over:
             raise HttpError(400, "The multipart body ends before its last boundary.", close=True)
-        return self._upload
+        return self.upload
 
     async def abandon(self) -> None:
         """Throw away what arrived."""
         if self._writer is not None:
             await self._writer.abandon()
-        self._upload.release()
+        self.upload.release()
 
     async def _handle(self, kind: str, data: bytes) -> None:
         if kind == "data":
@@ -169,11 +178,11 @@ class _Reader:
         name, filename = options.get(b"name", b""), options.get(b"filename", b"")
         self._manifest, self._writer = None, None
         if name == b"manifest":
-            if self._upload.manifest is not None:
+            if self.upload.manifest is not None:
                 raise HttpError(400, "Send one part named 'manifest', not several.", close=True)
             self._manifest = bytearray()
         elif name == b"files":
-            if len(self._upload.parts) >= MAX_FILES:
+            if len(self.upload.parts) >= MAX_FILES:
                 raise HttpError(400, f"A submit has at most {MAX_FILES} files: send an archive.", close=True)
             self._name = _file_name(filename)
             self._writer = self._files.upload_writer()
@@ -191,14 +200,14 @@ class _Reader:
         writer, self._writer = self._writer, None
         if writer is not None:
             try:
-                self._upload.parts.append(Part(self._name, await writer.finish()))
+                self.upload.parts.append(Part(self._name, await writer.finish()))
             except BaseException:
                 await writer.abandon()
                 raise
-            if sum(part.blob.size for part in self._upload.parts) > self._most:
+            if sum(part.blob.size for part in self.upload.parts) > self._most:
                 raise _too_large(self._most)
         elif self._manifest is not None:
-            self._upload.manifest = bytes(self._manifest)
+            self.upload.manifest = bytes(self._manifest)
             self._manifest = None
 
 

@@ -137,7 +137,7 @@ class Broker:
         self.queries = Queries(store, book, self.waits, clock, settings)
         self.webhooks = Webhooks(store.webhooks, store.result, Caller(clock, settings), clock)
         self.reaper = Reaper(store, book, queue, self.links, self.files, self.webhooks, clock, settings)
-        self.submits = Submits(store, book, queue, self.fair, clock, settings, self.quotas, self.webhooks)
+        self.submits = Submits(store, book, queue, self.fair, clock, settings, self.quotas, self.webhooks, self.tally)
         self.finishing = Finishing(store, book, self.links, self.files, clock, settings)
         self.nodes = Nodes(store, book, queue, self.links, clock, settings)
         forecast = Forecast(store, book, queue, self.fair, self.pace, clock)

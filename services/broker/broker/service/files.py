@@ -17,11 +17,11 @@ from broker.errors import (
     BrokerError,
     InvalidFieldError,
     NotFoundError,
-    OverloadedError,
     StaleLeaseError,
     StorageFullError,
     StoreBrokenError,
 )
+from broker.service.places import Places
 from broker.service.sessions import NodeSession, SessionBook
 from broker.settings import Settings
 from broker.store.base import Store
@@ -55,24 +55,6 @@ class _Arriving:
     last_at: float = 0.0
 
 
-class Turnstile:
-    """Lets so many through at a time."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._inside = 0
-
-    def enter(self) -> None:
-        """OverloadedError when all places are taken; `leave` gives one back."""
-        if self._inside >= self._most:
-            raise OverloadedError("Too many files arrive at the moment: try again later.")
-        self._inside += 1
-
-    def leave(self) -> None:
-        """It has arrived, or never will."""
-        self._inside -= 1
-
-
 class Files:
     """Lives on the event loop; the folder's threads touch the disk."""
 
@@ -83,8 +65,8 @@ class Files:
         self._clock = clock
         self._settings = settings
         self._arriving: dict[str, _Arriving] = {}
-        self.uploads = Turnstile(settings.max_uploads)
-        self._artifacts = Turnstile(settings.max_uploads)
+        self.from_clients = Places(settings.max_uploads)
+        self._from_nodes = Places(settings.max_uploads)
         """Places of their own: slow clients must not keep results away."""
         self._spent_at = 0.0
         self._sweeping = asyncio.Lock()
@@ -147,7 +129,7 @@ class Files:
         self._keep(job_id, arriving, sha256, blob)
 
     async def _receive(self, arriving: _Arriving, too_large: BrokerError, chunks: AsyncIterator[bytes]) -> Blob:
-        self._artifacts.enter()
+        self._from_nodes.enter(None)
         try:
             async with BlobWriter(self.folder, self._settings.max_file_bytes, too_large) as writer:
                 async for chunk in chunks:
@@ -155,7 +137,7 @@ class Files:
                     await writer.write(chunk)
                 return await writer.finish()
         finally:
-            self._artifacts.leave()
+            self._from_nodes.leave(None)
 
     def _keep(self, job_id: str, arriving: _Arriving, sha256: str, blob: Blob) -> None:
         """`arriving.total` has counted it already."""

@@ -25,7 +25,7 @@ from broker.store.changes import Owned
 from broker.store.ops.usage import day_of
 from broker.store.records import Holding, NewJob, UsageRow
 
-__all__ = ["Quotas", "Rates"]
+__all__ = ["Arrival", "Quotas", "Rates"]
 
 DAY_SECONDS = 86_400
 SOON_SECONDS = 5
@@ -68,6 +68,34 @@ class _Account:
     day: int = 0
     cpu_seconds: float = 0.0
     """Of `day`."""
+
+
+class Arrival:
+    """Bytes of one upload that count as stored while it arrives, so that nobody sends what he may not keep, nor drives
+    out others' files with it. Without an owner nothing is counted."""
+
+    def __init__(self, account: _Account | None = None, most: int | None = None) -> None:
+        self._account = account
+        self._most = most
+        self._counted = 0
+
+    def expect(self, count: int) -> None:
+        """Whether so much more may come. LimitError."""
+        if self._account is not None and self._most and self._account.stored_bytes + count > self._most:
+            raise _reached("stored_bytes", self._most, SOON_SECONDS)
+
+    def grow(self, count: int) -> None:
+        """So much more has come. LimitError."""
+        self.expect(count)
+        if self._account is not None:
+            self._account.stored_bytes += count
+            self._counted += count
+
+    def over(self) -> None:
+        """It is a job's now, or nobody's. Saying so again is harmless."""
+        if self._account is not None:
+            self._account.stored_bytes -= self._counted
+            self._counted = 0
 
 
 class Quotas:
@@ -118,6 +146,10 @@ class Quotas:
         if most and not self._rates.hit("submissions_per_minute", owner, most, count):
             left = self._rates.seconds_left("submissions_per_minute", owner, most)
             raise _reached("submissions_per_minute", most, left)
+
+    def arrival(self, owner: str | None) -> Arrival:
+        """An upload that begins."""
+        return Arrival() if owner is None else Arrival(self._account(owner), self.limits_of(owner).stored_bytes)
 
     def reserve(self, owner: str, jobs: Sequence[NewJob]) -> None:
         """These jobs are about to be stored."""

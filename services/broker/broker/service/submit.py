@@ -15,11 +15,12 @@ from broker.domain.fairshare import FairShare
 from broker.domain.limits import JOB_BYTES
 from broker.domain.placement import JobClass
 from broker.domain.words import JobStatus
-from broker.errors import IdempotencyConflictError, InvalidFieldError, OverloadedError
+from broker.errors import IdempotencyConflictError, InvalidFieldError, LimitError, OverloadedError
 from broker.service.callbacks import check_url
 from broker.service.matching import ClaimQueue
 from broker.service.quotas import Quotas
 from broker.service.sessions import SessionBook
+from broker.service.tally import Tally
 from broker.service.webhooks import Webhooks
 from broker.settings import Settings
 from broker.store.base import Store
@@ -76,7 +77,9 @@ class Submits:
         settings: Settings,
         quotas: Quotas,
         webhooks: Webhooks,
+        tally: Tally,
     ) -> None:
+        self._tally = tally
         self._webhooks = webhooks
         self._store = store
         self._book = book
@@ -85,6 +88,7 @@ class Submits:
         self._clock = clock
         self._settings = settings
         self._quotas = quotas
+        self._classes_of: dict[str, set[str]] = {}
 
     async def submit(
         self,
@@ -106,6 +110,7 @@ class Submits:
         if idempotency_key is not None:
             idempotency = Idempotency(_owned(idempotency_key, owner), _body_hash(jobs, uploads))
         if owner is not None:
+            self._check_own_classes(owner, checked)
             self._quotas.check(owner, len(jobs), sum(job.size for job in checked))
         new = tuple(self._new_job(job, now, owner, uploads) for job in checked)
         if owner is not None:
@@ -197,10 +202,25 @@ class Submits:
                 f"{where}interpreter", f"unknown interpreter {interpreter}: known are {', '.join(sorted(known))}."
             )
 
+    def _check_own_classes(self, owner: str, jobs: Sequence[_Checked]) -> None:
+        """That an owner leaves half of the classes to others. Counted are those that it asked for and that are pending,
+        for whomever."""
+        most = max(1, self._settings.max_classes // 2)
+        own = self._classes_of.get(owner, set()) | {job.class_key for job in jobs}
+        if len(own) > most:
+            own = {job.class_key for job in jobs} | {key for key in own if self._tally.waits(key)}
+        if len(own) > most:
+            message = f"At most {most} of a key's different sets of requirements may be pending: try again in 5 s."
+            raise LimitError("classes", message, 5)
+        self._classes_of[owner] = own
+
     def _check_classes(self, class_key: str, *, more: bool) -> None:
         """`more`: a verified job makes further classes on its way from node to node."""
-        pending = self._queue.pending_classes
-        if (more or class_key not in pending) and len(pending) >= self._settings.max_classes:
+        pending, most = self._queue.pending_classes, self._settings.max_classes
+        if (more or class_key not in pending) and len(pending) >= most:
+            # Jobs that were cancelled leave their class behind until a node looks for it, and there may be none.
+            self._queue.drained([key for key in pending if not self._tally.waits(key)])
+        if (more or class_key not in pending) and len(pending) >= most:
             raise OverloadedError("Jobs with too many different requirements are pending: try again later.")
 
 

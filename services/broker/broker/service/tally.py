@@ -52,6 +52,10 @@ class Tally:
         for flow in flows:
             self.pending[flow.class_key, flow.priority] += flow.count
 
+    def waits(self, class_key: str) -> bool:
+        """Whether any job of a class is pending."""
+        return any((class_key, priority) in self.pending for priority in range(10))
+
     def take(self, steps: Iterable[Step], now: float) -> None:
         """Count changes that were committed by `now`."""
         present = self._present(now)

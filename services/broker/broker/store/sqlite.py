@@ -11,7 +11,7 @@ from pathlib import Path
 
 from broker.domain.barring import base_of
 from broker.domain.words import JobStatus, NodeEventKind
-from broker.errors import StartError
+from broker.errors import OverloadedError, StartError
 from broker.store.access import SqliteAccess
 from broker.store.base import Subscriber
 from broker.store.changes import Changes
@@ -55,6 +55,9 @@ from broker.store.writer import GroupWriter
 
 __all__ = ["SqliteStore"]
 
+MAX_LISTINGS = 64
+"""Lists of jobs that may wait for the reader's thread: one rare filter walks far."""
+
 
 class SqliteStore:
     """See broker.store.base.Store. One process per file."""
@@ -92,6 +95,7 @@ class SqliteStore:
             self._long_reader = Reader(connect_reader(self._database))
         except (OSError, sqlite3.Error) as error:
             raise StartError(f"BROKER_DATABASE={self._database} cannot be opened: {error}") from None
+        self._listings = 0
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="store-reader")
         self._subscriber = subscriber
         self._writer = GroupWriter(connection, self._committed, limit=self._max_queued, jitter=self._jitter)
@@ -256,8 +260,14 @@ class SqliteStore:
 
     async def list_jobs(self, wanted: JobFilter) -> tuple[list[Job], int | None]:
         """A page of jobs, read in the reader's thread: a rare filter may walk far."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._long_reader.list_jobs, wanted)
+        if self._listings >= MAX_LISTINGS:
+            raise OverloadedError("Too many lists of jobs are being read: try again later.")
+        self._listings += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, self._long_reader.list_jobs, wanted)
+        finally:
+            self._listings -= 1
 
     async def ahead(self, class_key: str, rank: float, seq: int, most: int) -> int:
         """How many claimable jobs come before a place in a class, counted up to `most`: 0.1 µs each."""
