@@ -333,7 +333,7 @@ COSTLY_JSON = {
     "an exponent": ("/register", b'{"endpoint":"x","capabilities":{"cpu_cores":1e999999999}}'),
     "a manifest": (
         "/submit",
-        UPLOAD % (b"files", b"") + UPLOAD % (b"manifest", b'{"x":[' + b"{}," * (5 * MANY) + b"{}]}") + b"--b--",
+        UPLOAD % (b"files", b"") + UPLOAD % (b"manifest", b'{"x":[' + b"{}," * (MANY // 4) + b"{}]}") + b"--b--",
     ),
     "what a node says too much": ("/heartbeat", b'{"node_id":"x","z":[' + b"[]," * (MANY // 3) + b"[]]}"),
 }

@@ -45,7 +45,6 @@ class JobState(SQLModel, table=True):
         CheckConstraint("(status IN ('completed', 'failed')) = (completed_at IS NOT NULL)", name="ended_has_time"),
         CheckConstraint("(status = 'failed') = (failure IS NOT NULL)", name="failed_has_failure"),
         # What a claim reads: one range per class, in the order of handing out.
-        _partial("job_owner", "owner", "seq", where="owner IS NOT NULL"),
         _partial("job_ready", "class_key", "rank", "seq", where="status = 'pending' AND run_at IS NULL"),
         _partial("job_due", "run_at", where="status = 'pending' AND run_at IS NOT NULL"),
         _partial("job_give_up", "give_up_at", where="status = 'pending' AND give_up_at IS NOT NULL"),
