@@ -14,6 +14,7 @@ from pathlib import Path
 
 import uvloop
 
+from bench.counting import measure_counting
 from bench.dashboard import measure_dashboard
 from bench.figures import Figure, markdown, plain
 from bench.live import measure_live
@@ -26,6 +27,7 @@ from bench.throughput import measure_throughput
 REPORT = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
 PARTS: dict[str, Callable[[Path, int], Awaitable[list[Figure]]]] = {
     "throughput": measure_throughput,
+    "counting": measure_counting,
     "aside": measure_aside,
     "million": measure_million,
     "shapes": measure_shapes,

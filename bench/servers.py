@@ -20,3 +20,11 @@ def baseline(directory: Path) -> BrokerProcess:
     port = free_port()
     command = (sys.executable, "-m", "bench.baseline_flask", str(port), str(directory / "baseline.db"))
     return BrokerProcess(directory, {"PYTHONPATH": str(ROOT)}, command=command, port=port)
+
+
+def uncounted(directory: Path) -> BrokerProcess:
+    """The broker with its counting taken out (uncounted.py)."""
+    port = free_port()
+    path = f"{ROOT}:{ROOT / 'services' / 'broker'}:{ROOT / 'tests'}"
+    environment = QUIET | {"PYTHONPATH": path}
+    return BrokerProcess(directory, environment, command=(sys.executable, "-m", "bench.uncounted"), port=port)
