@@ -1,65 +1,175 @@
 """Log lines that cannot be forged, and that hold nothing which is not the operator's to read.
 
-A record is one line; what belongs to it (a trace) follows indented. Whatever a stranger chose (a name, a path, an id)
-may show up in a message: control characters in it are written as escapes, so that it can neither begin a line nor steer
-a terminal. Messages of foreign exceptions are left out of traces: they may quote code, output or a body.
+An event is one line: JSON for machines, or words for people at a terminal. Its facts are fields (job, attempt, fence,
+node, session, request). Whatever a stranger chose (a name, a path, an id) may show up in a field: control characters in
+it are written as escapes, so that it can neither begin a line nor steer a terminal. Messages of foreign exceptions are
+left out of traces: they may quote code, output or a body.
 """
 
+import json
 import logging
 import re
 import sqlite3
 import sys
 import traceback
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
 
+from structlog.dev import Column, ConsoleRenderer, KeyValueColumnFormatter
+from structlog.processors import JSONRenderer
+from structlog.stdlib import ProcessorFormatter
+from structlog.typing import Processor
+
+from broker.context import REQUEST_ID
 from broker.errors import BrokerError
 
-__all__ = ["LineFormatter", "set_up"]
+__all__ = ["EventLog", "LineFormatter", "set_up"]
 
-LONGEST_MESSAGE: Final = 4000
+LONGEST_TEXT: Final = 4000
+LONGEST_TRACE: Final = 100
+"""Frames."""
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 """C0 and C1, separators that count as line ends, marks that turn the direction of text or have no width."""
 _KEY: Final = re.compile(r"sbk_[0-9A-Za-z]{12}_[0-9A-Za-z]+|(?i:bearer) +\S+")
-_QUERY: Final = re.compile(r'\?[^ "]*')
 _OURS: Final = (BrokerError, OSError, sqlite3.Error)
 """Exceptions whose messages say what failed and never what was sent."""
+_QUIET: Final = ("alembic", "asyncio", "httpcore", "httpx", "websockets")
+"""Libraries that would write what strangers send, or addresses with their queries."""
+_DIM, _BOLD, _BLUE, _RESET = "\x1b[2m", "\x1b[1m", "\x1b[34m", "\x1b[0m"
 
-ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+
+class EventLog:
+    """A logger whose message is an event in words and whose facts are fields. Disabled levels cost next to nothing."""
+
+    def __init__(self, name: str) -> None:
+        self._logger = logging.getLogger(name)
+
+    def debug(self, event: str, **fields: object) -> None:
+        """For following a single job or call."""
+        self._write(logging.DEBUG, event, fields)
+
+    def info(self, event: str, **fields: object) -> None:
+        """Normal life of nodes and of the broker."""
+        self._write(logging.INFO, event, fields)
+
+    def warning(self, event: str, **fields: object) -> None:
+        """Something failed and is being dealt with, or somebody was refused."""
+        self._write(logging.WARNING, event, fields)
+
+    def error(self, event: str, **fields: object) -> None:
+        """An operator should look."""
+        self._write(logging.ERROR, event, fields)
+
+    def crash(self, event: str, error: BaseException | None = None, **fields: object) -> None:
+        """An exception that nobody foresaw (the present one unless given): where it came from is added."""
+        self._write(logging.ERROR, event, fields, error or sys.exc_info()[1])
+
+    @property
+    def is_chatty(self) -> bool:
+        """Whether debug lines are written."""
+        return self._logger.isEnabledFor(logging.DEBUG)
+
+    def _write(self, level: int, event: str, fields: Mapping[str, object], error: BaseException | None = None) -> None:
+        if self._logger.isEnabledFor(level):
+            info = (type(error), error, error.__traceback__) if error is not None else None
+            self._logger.log(level, event, extra={"fields": fields}, exc_info=info)
 
 
-def set_up(level: str) -> None:
-    """Log to standard error from `level` on."""
+def set_up(level: str, style: str = "auto") -> None:
+    """Log to standard error from `level` on, as `json`, `text`, or (`auto`) text if that is a terminal."""
+    terminal = sys.stderr.isatty()
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(LineFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=level.upper(), handlers=[handler])
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    handler.setFormatter(LineFormatter(("text" if terminal else "json") if style == "auto" else style, terminal))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
-class LineFormatter(logging.Formatter):
-    """One line a record; see above."""
+class LineFormatter(ProcessorFormatter):
+    """Turns a record, whoever made it, into a line; see above."""
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's name
-        """The line."""
-        message = record.message[:LONGEST_MESSAGE]
-        if record.name == "uvicorn.access":
-            message = _QUERY.sub("?…", message)
-        record.message = _escape(_KEY.sub("(key)", message))
-        return super().formatMessage(record)
-
-    def formatException(self, ei: ExcInfo) -> str:  # noqa: N802  # logging's name
-        """Where it came from and of which kind, indented."""
-        lines: list[str] = []
-        error = ei[1]
-        seen: set[int] = set()
-        while error is not None and id(error) not in seen:
-            seen.add(id(error))
-            said = f": {_escape(str(error)[:LONGEST_MESSAGE])}" if isinstance(error, _OURS) else ""
-            lines += [f"{type(error).__module__}.{type(error).__qualname__}{said}"]
-            lines += [line for frame in traceback.format_tb(error.__traceback__) for line in frame.splitlines()]
-            error = error.__cause__ or error.__context__
-        return "\n".join(f"    | {_KEY.sub('(key)', line)}" for line in ["Traceback, the last call last:", *lines])
+    def __init__(self, style: str, colors: bool = False) -> None:
+        write: Processor = _json if style == "json" else _Text(colors)
+        super().__init__(processors=[_facts, _clean, write], use_get_message=True)
 
 
-def _escape(text: str) -> str:
+def _facts(_: Any, __: str, event: Any) -> dict[str, Any]:
+    """The fields of a record, in the order in which they are shown."""
+    record: logging.LogRecord = event["_record"]
+    moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+    line = {"time": moment, "level": record.levelname.lower(), "event": event["event"], "source": record.name}
+    if request := REQUEST_ID.get():
+        line["request"] = request
+    line.update(getattr(record, "fields", {}))
+    error = event["exc_info"][1] if "exc_info" in event else None
+    if error is not None:
+        line["trace"] = _trace(error)
+    return line
+
+
+def _trace(error: BaseException) -> list[str]:
+    """Where an exception came from and of which kind."""
+    lines: list[str] = ["Traceback, the last call last:"]
+    seen: set[int] = set()
+    following: BaseException | None = error
+    while following is not None and id(following) not in seen:
+        seen.add(id(following))
+        said = f": {str(following)[:LONGEST_TEXT]}" if isinstance(following, _OURS) else ""
+        lines.append(f"{type(following).__module__}.{type(following).__qualname__}{said}")
+        lines += _frames(following.__traceback__)
+        following = following.__cause__ or following.__context__
+    return lines
+
+
+def _frames(trace: TracebackType | None) -> list[str]:
+    """Without the source lines: what is on the disk may be younger than what runs."""
+    frames = traceback.extract_tb(trace, limit=-LONGEST_TRACE)
+    return [f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames]
+
+
+def _clean(_: Any, __: str, event: Any) -> dict[str, Any]:
+    return {name: _plain(value) for name, value in event.items()}
+
+
+def _plain(value: object) -> object:
+    """Numbers as they are, everything else as text that stays on its line and holds no key."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    text = _KEY.sub("(key)", str(value)[:LONGEST_TEXT])
     return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+_render_json = JSONRenderer(serializer=json.dumps)
+
+
+def _json(logger: Any, name: str, event: Any) -> str:
+    return str(_render_json(logger, name, event))
+
+
+class _Text:
+    """Words for people: time, level, event, then the facts; `lines` and a trace follow indented."""
+
+    def __init__(self, colors: bool) -> None:
+        dim, bold, blue, reset = (_DIM, _BOLD, _BLUE, _RESET) if colors else ("", "", "", "")
+        self._render = ConsoleRenderer(
+            columns=[
+                Column("time", KeyValueColumnFormatter(None, dim, reset, str)),
+                Column("level", KeyValueColumnFormatter(None, bold, reset, lambda level: str(level).upper(), width=7)),
+                Column("event", KeyValueColumnFormatter(None, bold, reset, str)),
+                Column("", KeyValueColumnFormatter(blue, "", reset, _quoted)),
+            ]
+        )
+
+    def __call__(self, logger: Any, name: str, event: Any) -> str:
+        below = [*event.pop("lines", ()), *event.pop("trace", ())]
+        return "\n".join([str(self._render(logger, name, event)), *(f"    | {line}" for line in below)])
+
+
+def _quoted(value: object) -> str:
+    """A value that ends where it seems to end."""
+    text = str(value)
+    return json.dumps(text, ensure_ascii=False) if not text or set(text) & set(' "=[]') else text

@@ -45,7 +45,7 @@ def main() -> None:
         refuse_open(settings)
     except StartError as error:
         sys.exit(_refuse(error, 2))
-    set_up(settings.log_level)
+    set_up(settings.log_level, settings.log_format)
     _raise_file_limit()
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     broker = build(settings)
@@ -75,7 +75,7 @@ def _config(settings: Settings, broker: Broker) -> uvicorn.Config:
         lifespan="on",
         backlog=2048,
         log_config=None,
-        access_log=settings.access_log,
+        access_log=False,  # broker.api.app writes it, with the request's id
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=75,

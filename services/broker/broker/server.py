@@ -2,18 +2,18 @@
 listens on the proxy's socket too, and which ends when the store has ended for good."""
 
 import asyncio
-import logging
 import socket
 import time
 from types import FrameType
 
 import uvicorn
 
+from broker.logs import EventLog
 from broker.service.broker import Broker
 
 __all__ = ["Server"]
 
-log = logging.getLogger(__name__)
+log = EventLog(__name__)
 
 TICK_SECONDS = 0.1
 """Between two looks of uvicorn at whether it should end."""
@@ -39,7 +39,7 @@ class Server(uvicorn.Server):
         started the process starts it again."""
         self._measure_lag()
         if not self.failed and not self._broker.store.alive():
-            log.critical("the store has ended: the process ends too")
+            log.error("the store has ended: the process ends too")
             self.failed = True
             self._broker.begin_stop()
         return await super().on_tick(counter) or self.failed
@@ -59,7 +59,7 @@ class Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         self.servers.append(await loop.create_unix_server(self._protocol, str(path), backlog=self.config.backlog))
         path.chmod(0o660)
-        log.info("listening for the proxy on %s", path)
+        log.info("listening for the proxy", path=path)
 
     def _protocol(self) -> asyncio.Protocol:
         factory = self.config.http_protocol_class

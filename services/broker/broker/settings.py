@@ -45,7 +45,10 @@ class Settings(BaseSettings):
     blobs: Path | None = None
     """The folder for uploaded files and artifacts; the default is `blobs` beside the database."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "json", "text"] = "auto"
+    """`auto`: text at a terminal, JSON elsewhere."""
     access_log: bool = False
+    """A line for each call."""
 
     auth: Literal["off", "required"] = "off"
     """`required`: every call needs a key (docs/keys.md). `off`: whoever reaches the broker may do everything."""
@@ -158,7 +161,7 @@ class Settings(BaseSettings):
         """Where files are kept."""
         return self.blobs or self.database.parent / "blobs"
 
-    @field_validator("durability", "log_level", "auth", mode="before")
+    @field_validator("durability", "log_level", "log_format", "auth", mode="before")
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value

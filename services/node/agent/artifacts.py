@@ -22,6 +22,7 @@ from agent.model import Completion, Key, platform_failure
 from agent.sandrun_client import SandrunClient
 from agent.settlement import Settlement
 from agent.transfers import Transfers
+from loglines import about
 
 LOG = EventLog("agent.artifacts")
 
@@ -98,13 +99,14 @@ class Artifacts:
             except queue.Empty:
                 continue
             try:
-                self._send_all(attempt, completion, left)
+                with about(attempt.key.request_id):
+                    self._send_all(attempt, completion, left)
             except SessionOverError as error:
                 self._on_session_over(attempt.session, error.reason)
             except SandrunGoneError as error:
                 self._settlement.result(attempt, platform_failure(attempt.key, f"its files are lost: {error}"))
             except Exception as error:
-                LOG.crash("files_crashed", job=attempt.key.job_id)
+                LOG.crash("files_crashed", **attempt.key.facts)
                 failure = platform_failure(attempt.key, f"the agent failed: {type(error).__name__}")
                 self._settlement.result(attempt, failure)
 
@@ -124,7 +126,7 @@ class Artifacts:
                     return False
                 self._put(who, key, left.sandrun_id, by_hash[sha256])
         except (SandrunGoneError, FileNotFoundError, BrokerRefusedError) as error:
-            LOG.warning("files_not_sent_again", job=key.job_id, error=str(error))
+            LOG.warning("files_not_sent_again", **key.facts, error=str(error))
             return False
         return True
 
@@ -136,7 +138,7 @@ class Artifacts:
             try:
                 self._sandrun.forget(left.sandrun_id)
             except SandrunGoneError as error:
-                LOG.debug("not_forgotten", job=key.job_id, error=str(error))
+                LOG.debug("not_forgotten", **key.facts, error=str(error))
 
     def _send_all(self, attempt: Attempt, completion: Completion, left: Left) -> None:
         with self._lock:
@@ -167,7 +169,7 @@ class Artifacts:
             except FileNotFoundError:
                 return "unreadable"
             except BrokerAwayError as error:
-                LOG.warning("file_waits", job=attempt.key.job_id, error=str(error))
+                LOG.warning("file_waits", **attempt.key.facts, error=str(error))
             except BrokerRefusedError as error:
                 if error.reason == "stale_lease":
                     self._settlement.drop(attempt, "the broker says so")

@@ -14,7 +14,8 @@ from agent.errors import AnswerLostError, AnswerTimeoutError, BadAnswerError, Br
 from agent.join_token import JoinToken
 from agent.metrics import Metrics
 from agent.model import Key, read_keys
-from agent.transport import ANSWER_LIMIT, Answer, Transport
+from agent.transport import ANSWER_LIMIT, REQUEST_HEADER, Answer, Transport
+from loglines import REQUEST_ID, new_request_id
 
 READ_TIMEOUT = 10.0
 CLAIM_WAIT = 20  # seconds; the protocol allows 25
@@ -158,7 +159,8 @@ class BrokerClient:
         headers: dict[str, str] | None = None,
     ) -> dict[str, Any]:
         data = _dump(body)
-        said = shown(body) if headers is None else headers
+        request_id = REQUEST_ID.get() or new_request_id()
+        said = {REQUEST_HEADER: request_id, **(shown(body) if headers is None else headers)}
         line = transport or self._transport
         limit = SMALL_ANSWER if transport is None else ANSWER_LIMIT
 
@@ -171,7 +173,7 @@ class BrokerClient:
                 _check(path, answer)
                 return answers.acknowledged(path, answer.json()) if acknowledged else answer.json()
         except CallError as error:
-            raise BrokerAwayError(f"{path}: {error}") from error
+            raise BrokerAwayError(f"{path}: {error} (request {request_id})") from error
 
 
 def shown(who: dict[str, Any]) -> dict[str, str]:

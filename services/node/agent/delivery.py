@@ -120,7 +120,7 @@ class Delivery:
     def _refused(self, entry: Entry, error: BrokerRefusedError) -> None:
         """The broker will never take this result as it is: send less of it."""
         smaller = reduced(entry, error)
-        LOG.error("result_refused", job=entry.key.job_id, error=str(error), sending_less=smaller is not None)
+        LOG.error("result_refused", **entry.key.facts, error=str(error), sending_less=smaller is not None)
         if smaller is None:
             self._finish(entry, "refused")
         else:
@@ -129,7 +129,7 @@ class Delivery:
     def _later(self, entry: Entry, delay: float) -> None:
         """Try again; after an hour the node holds the attempt no longer, and the broker has the job run again."""
         if not self._outbox.later(entry, delay):
-            LOG.error("result_too_old", job=entry.key.job_id, fence=entry.key.fence)
+            LOG.error("result_too_old", **entry.key.facts)
             self._finish(entry, "given up")
 
     def _finish(self, entry: Entry, word: str) -> None:
@@ -138,7 +138,7 @@ class Delivery:
         self._attempts.forget(entry.key)
         self._metrics.delivered(word)
         log = LOG.debug if word in ("ok", "duplicate") else LOG.warning
-        log("result_delivered", job=entry.key.job_id, fence=entry.key.fence, answer=word)
+        log("result_delivered", **entry.key.facts, answer=word)
 
 
 def without(entry: Entry, missing: set[str]) -> Entry:

@@ -53,7 +53,7 @@ class Inputs:
             try:
                 self._transfers.fetch(attempt.session.who, attempt.key, upload, target)
             except BrokerAwayError as error:
-                LOG.warning("input_waits", job=attempt.key.job_id, error=str(error))
+                LOG.warning("input_waits", **attempt.key.facts, error=str(error))
             else:
                 if target.stat().st_size == upload.size and _sha256(target) == upload.sha256:
                     return

@@ -94,7 +94,7 @@ class LiveOutput:
                     return
             self._follow(attempt, offsets, enough)
         except (BrokerError, SandrunError) as error:
-            LOG.warning("not_followed", job=attempt.key.job_id, error=str(error))
+            LOG.warning("not_followed", **attempt.key.facts, error=str(error))
         finally:
             with self._lock:
                 self._followed.pop(attempt.key, None)

@@ -1,79 +1,20 @@
-"""One log line per event, as JSON or as key=value, on standard error.
+"""The agent's log: lines that cannot be forged (loglines), on standard error.
 
 Lines carry ids, numbers and reasons; never a job's code, input or output, and never the node's secret. A thread of its
 own writes them: where nobody reads standard error any more, lines are lost, but no heartbeat waits.
 """
 
-import json
 import logging
 import queue
 import sys
 import threading
-import traceback
-from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import TextIO
 
-FORMATS = ("json", "text")
+from loglines import FORMATS, LEVELS, EventLog, LineFormatter, resolved
+
+__all__ = ["FORMATS", "LEVELS", "EventLog", "LineWriter", "configure"]
+
 MOST_WAITING = 10_000  # lines; beyond them new ones are counted only
-LEVELS = ("debug", "info", "warning", "error")
-
-
-class EventLog:
-    """A logger whose message is a short event name and whose facts are fields."""
-
-    def __init__(self, name: str) -> None:
-        self._logger = logging.getLogger(name)
-
-    def debug(self, event: str, **fields: object) -> None:
-        """For following a single job."""
-        self._write(logging.DEBUG, event, fields)
-
-    def info(self, event: str, **fields: object) -> None:
-        """Normal life."""
-        self._write(logging.INFO, event, fields)
-
-    def warning(self, event: str, **fields: object) -> None:
-        """Something failed and is being dealt with."""
-        self._write(logging.WARNING, event, fields)
-
-    def error(self, event: str, **fields: object) -> None:
-        """An operator should look."""
-        self._write(logging.ERROR, event, fields)
-
-    def crash(self, event: str, **fields: object) -> None:
-        """An unexpected exception is being handled: where it came from is added."""
-        self._write(logging.ERROR, event, fields, exc_info=True)
-
-    def _write(self, level: int, event: str, fields: dict[str, object], exc_info: bool = False) -> None:
-        if self._logger.isEnabledFor(level):
-            self._logger.log(level, event, extra={"fields": fields}, exc_info=exc_info)
-
-
-class _LineFormatter(logging.Formatter):
-    def __init__(self, style: str) -> None:
-        super().__init__()
-        self._json = style == "json"
-
-    def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "event": record.getMessage(),
-            "source": record.name,
-        }
-        line.update(getattr(record, "fields", {}))
-        if record.exc_info and record.exc_info[1] is not None:
-            line["error"] = repr(record.exc_info[1])
-            frames = traceback.extract_tb(record.exc_info[2])
-            line["trace"] = " < ".join(f"{f.filename}:{f.lineno} {f.name}" for f in reversed(frames))
-        if self._json:
-            return json.dumps(line, default=str)
-        return " ".join(f"{key}={_plain(value)}" for key, value in line.items())
-
-
-def _plain(value: object) -> str:
-    text = str(value)
-    return json.dumps(text) if not text or any(c in text for c in ' "=\n\r\t') else text
 
 
 class LineWriter(logging.Handler):
@@ -122,7 +63,7 @@ def _lines_lost(formatter: logging.Formatter | None, count: int) -> str:
 def configure(level: str, style: str) -> LineWriter:
     """Send every log line of the process to standard error; `level` and `style` as in LEVELS and FORMATS."""
     handler = LineWriter(sys.stderr)
-    handler.setFormatter(_LineFormatter(style))
+    handler.setFormatter(LineFormatter(*resolved(style)))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # urllib3 warns for every connection that a peer closed; the callers here report what matters.
     logging.getLogger("urllib3").setLevel(logging.ERROR)

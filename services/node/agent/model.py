@@ -27,6 +27,16 @@ class Key(NamedTuple):
     job_id: str
     fence: int
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a log line says of it."""
+        return {"job": self.job_id, "fence": self.fence}
+
+    @property
+    def request_id(self) -> str:
+        """What calls to sandrun about it, and lines in both logs, are found by."""
+        return f"{self.job_id}.{self.fence}"
+
     def wire(self) -> dict[str, Any]:
         """As the broker's lists hold it."""
         return {"job_id": self.job_id, "fence": self.fence}

@@ -42,7 +42,7 @@ class Orders:
         """Its owner wants it ended. An attempt that has ended already is delivered as it is."""
         attempt = self._attempts.find(key)
         if attempt is not None and not attempt.settled and not attempt.delivering:
-            LOG.info("attempt_cancelled", job=key.job_id, fence=key.fence)
+            LOG.info("attempt_cancelled", **key.facts)
             self._stopper.stop(attempt, Stop.CANCEL, "cancelled")
 
     def lost(self, key: Key, reason: str) -> None:

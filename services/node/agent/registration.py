@@ -14,6 +14,7 @@ from agent.identity import Identity, IdentityFile
 from agent.lease import Session
 from agent.logs import EventLog
 from agent.settings import Settings
+from loglines import always
 
 LOG = EventLog("agent.registration")
 
@@ -96,9 +97,9 @@ class Registrar:
         self._started = self._clock.now()
         if terms.secret:
             self._identity.save(Identity(url, terms.node_id, terms.secret))
+        always(node=terms.node_id)
         LOG.info(
             "registered",
-            node=terms.node_id,
             back=known is not None and known.node_id == terms.node_id,
             slots=slots,
             lease_seconds=terms.lease_seconds,

@@ -34,6 +34,7 @@ from agent.stopper import Stopper
 from agent.submission import Body, FileBody, build, build_from_files
 from agent.verdict import ENDED, completion
 from agent.waiting import Waiter
+from loglines import about
 
 LOG = EventLog("agent.runner")
 
@@ -79,6 +80,10 @@ class Runner:
 
     def run(self, attempt: Attempt) -> None:
         """See the attempt to its end; returns when its slot can take another one."""
+        with about(attempt.key.request_id):
+            self._run_named(attempt)
+
+    def _run_named(self, attempt: Attempt) -> None:
         try:
             self._run(attempt)
         except SandrunSilentError as error:
@@ -101,7 +106,7 @@ class Runner:
             self._settlement.result(attempt, platform_failure(attempt.key, str(error)))
         except Exception as error:
             # A job that trips a fault of ours must not take the other jobs of the node with it.
-            LOG.crash("run_crashed", job=attempt.key.job_id)
+            LOG.crash("run_crashed", **attempt.key.facts)
             self._settlement.result(attempt, platform_failure(attempt.key, f"the agent failed: {type(error).__name__}"))
             self._stopper.kill(attempt)
 
@@ -221,7 +226,7 @@ class Runner:
 
     def _wait_until_clear(self, attempt: Attempt) -> None:
         """Keep the slot until a job that cannot be killed has ended: the next one would only wait behind it."""
-        LOG.warning("run_cannot_be_killed", job=attempt.key.job_id, note="its slot is taken until it ends by itself")
+        LOG.warning("run_cannot_be_killed", **attempt.key.facts, note="its slot is taken until it ends by itself")
         deadline = time.monotonic() + FOREIGN_LONGEST
         while (left := deadline - time.monotonic()) > 0:
             try:

@@ -97,7 +97,7 @@ SOURCES = (
         "where Prometheus may read metrics, as in 0.0.0.0:9464; nowhere unless set",
     ),
     _source("log_level", parse.one_of(LEVELS), "info", "one of " + ", ".join(LEVELS), env="LOG_LEVEL"),
-    _source("log_format", parse.one_of(FORMATS), "json", "one of " + ", ".join(FORMATS), env="LOG_FORMAT"),
+    _source("log_format", parse.one_of(FORMATS), "auto", "one of " + ", ".join(FORMATS), env="LOG_FORMAT"),
 )
 
 

@@ -51,7 +51,7 @@ class Settlement:
         """Give it back: the job runs elsewhere or later and no attempt is used up."""
         if not self._attempts.settle(attempt):
             return False
-        LOG.info("attempt_released", job=attempt.key.job_id, fence=attempt.key.fence, reason=reason)
+        LOG.info("attempt_released", **attempt.key.facts, reason=reason)
         self._releases.add(attempt, reason)
         self._metrics.ended("released")
         return True
@@ -60,7 +60,7 @@ class Settlement:
         """It is not this node's any more: forget it and say nothing."""
         if not self._attempts.settle(attempt):
             return False
-        LOG.warning("attempt_dropped", job=attempt.key.job_id, fence=attempt.key.fence, reason=reason)
+        LOG.warning("attempt_dropped", **attempt.key.facts, reason=reason)
         self._attempts.forget(attempt.key)
         self._metrics.ended("dropped")
         return True

@@ -76,7 +76,7 @@ class Spool:
             data = json.dumps(value).encode()
             write_durably(self._path(self._folder, entry.key), data)
         except OSError as error:
-            LOG.error("spool_not_written", job=entry.key.job_id, error=error.strerror)
+            LOG.error("spool_not_written", **entry.key.facts, error=error.strerror)
             return False
         return True
 
@@ -86,7 +86,7 @@ class Spool:
             try:
                 self._path(self._folder, key).unlink(missing_ok=True)
             except OSError as error:
-                LOG.error("spool_not_removed", job=key.job_id, error=error.strerror)
+                LOG.error("spool_not_removed", **key.facts, error=error.strerror)
 
     def load(self) -> list[Entry]:
         """What an earlier process left for this broker, oldest first.
@@ -107,7 +107,7 @@ class Spool:
             if broker_url in ("", self._broker_url):
                 entries.append(entry)
             elif time.time() - path.lstat().st_mtime > MAX_AGE:
-                LOG.warning("result_dropped", job=entry.key.job_id, reason="for another broker, and too old")
+                LOG.warning("result_dropped", **entry.key.facts, reason="for another broker, and too old")
                 self._discard(path)
         return entries
 

@@ -46,7 +46,7 @@ class Stopper:
         try:
             self._sandrun.cancel(attempt.sandrun_id)
         except SandrunGoneError as error:
-            LOG.warning("kill_failed", job=attempt.key.job_id, error=str(error))
+            LOG.warning("kill_failed", **attempt.key.facts, error=str(error))
             return False
         return True
 

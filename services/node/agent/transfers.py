@@ -18,6 +18,8 @@ from agent import answers
 from agent.broker_client import shown
 from agent.errors import BrokerAwayError, SandrunGoneError
 from agent.model import Key, Upload
+from agent.transport import REQUEST_HEADER
+from loglines import REQUEST_ID, new_request_id
 
 CONNECT_TIMEOUT = 3.0
 SILENCE = 30.0  # seconds without a byte after which a transfer is given up
@@ -47,7 +49,7 @@ class Transfers:
         """Continue the download of an input where `target` ends. BrokerAwayError when it broke off."""
         have = target.stat().st_size if target.exists() else 0
         url = f"{self._broker}/inputs/{quote(key.job_id, safe='')}/{upload.sha256}?fence={key.fence}"
-        headers = {**shown(who), **({"Range": f"bytes={have}-"} if have else {})}
+        headers = {**_named(who, key), **({"Range": f"bytes={have}-"} if have else {})}
         with self._call("GET", url, headers=headers) as answer:
             if answer.status_code == 416:
                 target.unlink()
@@ -63,7 +65,7 @@ class Transfers:
     def missing(self, who: dict[str, Any], key: Key, wanted: list[str]) -> set[str]:
         """Which of these contents the broker has not got for this attempt."""
         url = f"{self._broker}/artifacts/{quote(key.job_id, safe='')}/missing?fence={key.fence}"
-        headers = {**shown(who), "Content-Type": "application/json"}
+        headers = {**_named(who, key), "Content-Type": "application/json"}
         with self._call("POST", url, headers=headers, data=json.dumps({"sha256": wanted}).encode()) as answer:
             _check("/artifacts", answer)
             try:
@@ -74,7 +76,7 @@ class Transfers:
     def put(self, who: dict[str, Any], key: Key, sha256: str, body: Readable) -> None:
         """Send one content."""
         url = f"{self._broker}/artifacts/{quote(key.job_id, safe='')}/{sha256}?fence={key.fence}"
-        with self._call("PUT", url, headers=shown(who), data=body if len(body) else b"") as answer:
+        with self._call("PUT", url, headers=_named(who, key), data=body if len(body) else b"") as answer:
             _check("/artifacts", answer)
 
     # ---- sandrun
@@ -84,8 +86,11 @@ class Transfers:
         """One file that a job left. SandrunGoneError; FileNotFoundError when sandrun has it no more."""
         name = quote(path.encode("utf-8", "surrogateescape"))
         url = f"{self._sandrun}/download/{quote(sandrun_id, safe='')}/{name}"
+        named = {REQUEST_HEADER: REQUEST_ID.get() or new_request_id()}
         try:
-            with self._session(self._sandrun).get(url, stream=True, timeout=(CONNECT_TIMEOUT, SILENCE)) as answer:
+            with self._session(self._sandrun).get(
+                url, headers=named, stream=True, timeout=(CONNECT_TIMEOUT, SILENCE)
+            ) as answer:
                 if answer.status_code in (403, 404):
                     raise FileNotFoundError(path)
                 if answer.status_code != 200:
@@ -110,6 +115,11 @@ class Transfers:
             session = sessions[base] = requests.Session()
             session.trust_env = base == self._broker  # no proxy stands between here and our own sandrun
         return sessions[base]
+
+
+def _named(who: dict[str, Any], key: Key) -> dict[str, str]:
+    """Whose call it is, and which attempt it is about."""
+    return {**shown(who), REQUEST_HEADER: key.request_id}
 
 
 class Download:

@@ -24,9 +24,11 @@ from urllib3.exceptions import HTTPError, NewConnectionError, ReadTimeoutError
 
 from agent import __version__
 from agent.errors import AnswerLostError, AnswerTimeoutError, BadAnswerError, NotReachedError
+from loglines import REQUEST_ID, new_request_id
 
 CONNECT_TIMEOUT = 3.0
 ANSWER_LIMIT = 64 << 20  # bytes; a foreign sandrun's logs are the largest answers there are
+REQUEST_HEADER = "X-Request-Id"
 _CHUNK = 1 << 16
 _USER_AGENT = f"sandrun-agent/{__version__}"
 
@@ -131,7 +133,8 @@ class Transport:
         read_timeout: float,
     ) -> requests.Response:
         """Send one request and return when the answer's head is there; the caller reads and closes it."""
-        sent = CaseInsensitiveDict[str]({"User-Agent": _USER_AGENT, "Accept": "*/*", **(headers or {})})
+        named = {"User-Agent": _USER_AGENT, "Accept": "*/*", REQUEST_HEADER: REQUEST_ID.get() or new_request_id()}
+        sent = CaseInsensitiveDict[str]({**named, **(headers or {})})
         if body is not None:
             sent["Content-Type"] = content_type
             sent["Content-Length"] = str(len(body))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import sys
 import tempfile
@@ -14,7 +13,8 @@ from types import FrameType
 
 import uvicorn
 
-from sandrun import __version__
+from loglines import EventLog
+from sandrun import __version__, logs
 from sandrun.api.app import create_app
 from sandrun.api.protocol import server_config
 from sandrun.directories import DirectoryError, private_directory
@@ -27,15 +27,18 @@ from sandrun.settings import Settings, SettingsError
 
 __all__ = ["main"]
 
-log = logging.getLogger("sandrun")
+log = EventLog("sandrun")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     parser = _parser()
     given = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # a line for each malformed body: strangers' to write
+    try:
+        logs.configure(os.environ.get("LOG_LEVEL", "info").lower(), os.environ.get("LOG_FORMAT", "auto").lower())
+    except ValueError as error:
+        print(f"sandrun: {error}", file=sys.stderr)
+        return 1
     try:
         if given.generate_key is not None:
             print(generate_key(given.generate_key).worker_id)
@@ -56,7 +59,8 @@ def _serve(settings: Settings) -> int:
     # From now on temporary files are uploads of up to 128 MiB: they belong where there is room, not into a small /tmp.
     tempfile.tempdir = str(private_directory(directory / "uploads"))
     if platform.report.refusal is not None:
-        log.error("%s\n%s", platform.report.refusal, platform.report.table())
+        table = platform.report.table().splitlines()
+        log.error("this node runs no jobs", why=platform.report.refusal, lines=table)
     service = Service(settings, platform, identity, directory)
     _Server(service, server_config(create_app(service), settings.host, settings.port)).run()
     return 0

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from loglines import REQUEST_ID, EventLog
 from sandrun.archive import UnpackLimits
 from sandrun.identity import Identity, signed_text
 from sandrun.jobs.guard import MemoryGuard
@@ -30,7 +30,7 @@ from sandrun.settings import Settings
 
 __all__ = ["Service", "UnavailableError"]
 
-log = logging.getLogger(__name__)
+log = EventLog(__name__)
 
 STOP_SECONDS = 10.0
 SWEEP_SECONDS = 5.0
@@ -102,8 +102,10 @@ class Service:
         self._rates.check(client, self.active_jobs(client), time.monotonic())
         job = await self._checked(parts, manifest_text, client)
         job.attach(asyncio.get_running_loop())
+        job.request = REQUEST_ID.get()
         place = self.pool.submit(job)
         self.store.add(job)
+        log.debug("job was submitted", job=job.id, interpreter=job.interpreter)
         self._rates.submitted(client, time.monotonic())
         return job, place
 
@@ -169,4 +171,4 @@ class Service:
             await asyncio.to_thread(self.store.sweep, time.monotonic())
             await asyncio.to_thread(kernel.give_back_memory)
             if left := kernel.leftovers.reap():
-                log.error("%d processes of ended sandboxes do not end", left)
+                log.error("processes of ended sandboxes do not end", count=left)

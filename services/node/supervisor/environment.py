@@ -14,7 +14,8 @@ _COMMON = (
     "PYTHONUNBUFFERED",
     "PYTHONDONTWRITEBYTECODE",
 )
-_AGENT = ("BROKER_URL", "LOG_LEVEL", "LOG_FORMAT")
+_LOG = ("LOG_LEVEL", "LOG_FORMAT")
+_AGENT = ("BROKER_URL",)
 # For a broker behind a proxy or a private certificate authority, and how to ask for its name (resolv.conf(5)).
 _NETWORK = ("RES_OPTIONS", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
@@ -22,7 +23,7 @@ _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 def for_sandrun(environment: Mapping[str, str], port: int) -> dict[str, str]:
     """SANDRUN_* settings; as many slots as the node has unless said otherwise. No URL, no proxy, no secret."""
-    chosen = _pick(environment, _COMMON)
+    chosen = _pick(environment, (*_COMMON, *_LOG))
     chosen.update({name: value for name, value in environment.items() if name.startswith("SANDRUN_")})
     chosen.pop("SANDRUN_URL", None)
     # The C library's own settings, which keep the memory of a service that unpacks archives small (Dockerfile).
@@ -35,7 +36,7 @@ def for_sandrun(environment: Mapping[str, str], port: int) -> dict[str, str]:
 
 def for_agent(environment: Mapping[str, str], port: int) -> dict[str, str]:
     """NODE_* and BROKER_URL, and how to reach the network. It always drives the sandrun beside it."""
-    chosen = _pick(environment, (*_COMMON, *_AGENT, *_NETWORK))
+    chosen = _pick(environment, (*_COMMON, *_LOG, *_AGENT, *_NETWORK))
     chosen.update({name: value for name, value in environment.items() if name.startswith("NODE_")})
     chosen.update({name: value for name, value in environment.items() if name.lower() in _PROXIES})
     chosen["SANDRUN_URL"] = f"http://localhost:{port}"

@@ -6,7 +6,6 @@ line of JSON is asked, one is answered: {"command": "create" | "list" | "rotate"
 
 import asyncio
 import json
-import logging
 import os
 import socket
 import struct
@@ -17,13 +16,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from broker.api.keys import key_json, make_key, revoke_key, rotate_key
 from broker.errors import BrokerError
+from broker.logs import EventLog
 from broker.service.broker import Broker
 from broker.settings import Settings
 from broker.wire.keys import CreateKey, KeyLimits, RotateKey
 
 __all__ = ["AdminSocket", "socket_path"]
 
-log = logging.getLogger(__name__)
+log = EventLog(__name__)
 
 LONGEST_LINE = 16 * 1024
 SECONDS = 10
@@ -69,7 +69,7 @@ class AdminSocket:
             self._path.chmod(0o600)
             self._server = await asyncio.start_unix_server(self._serve, sock=listener, limit=LONGEST_LINE)
         except OSError as error:
-            log.warning("broker-keys cannot reach this broker, because %s cannot be made: %s", self._path, error)
+            log.warning("broker-keys cannot reach this broker: its socket cannot be made", path=self._path, error=error)
 
     async def stop(self) -> None:
         """Listen no more."""

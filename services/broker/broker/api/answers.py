@@ -207,6 +207,7 @@ class JobWithAttemptsAnswer(JobAnswer):
     """A job with every attempt at it."""
 
     attempts: list[AttemptAnswer]
+    request_id: str | None = Field(description="X-Request-Id of the call that submitted it.")
 
 
 class JobListAnswer(Answer):

@@ -1,6 +1,6 @@
 """The application: FastAPI for the documents and the odd request, a front door before it for everything known."""
 
-from collections.abc import Awaitable, MutableMapping
+from collections.abc import MutableMapping
 from functools import partial
 from typing import Any
 
@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from broker import __version__
 from broker.api import (
@@ -32,6 +32,7 @@ from broker.api import (
 )
 from broker.api.access import RULES, WEBSOCKET, Rule, rule_for
 from broker.api.admin_socket import AdminSocket
+from broker.api.around import Around
 from broker.api.crowd import Crowd
 from broker.api.errors import HttpError, error_response
 from broker.api.gate import LONG_LIVED, AddressRate, Gate
@@ -95,6 +96,7 @@ class FrontDoor:
         self._addresses = AddressRate(broker.settings) if broker.settings.limit_calls_per_minute else None
         self._crowd = Crowd(broker.settings)
         self._socket = AdminSocket(broker)
+        self._around = Around(broker)
         settings = broker.settings
         self._origins = Origins(settings.allowed_hosts, any_name=settings.auth == "required" or settings.allow_open)
         self._fixed: dict[tuple[str, str], ASGIApp] = {}
@@ -127,22 +129,16 @@ class FrontDoor:
             return
         path: str = scope["path"]
         if scope["type"] == "websocket":
-            await self._in_the_crowd(partial(self._serve_websocket, path), False, scope, receive, send)
+            serve = partial(self._in_the_crowd, partial(self._serve_websocket, path), False)
+            await self._around.serve_websocket(serve, scope, receive, send)
             return
-        answers = self._broker.meter.answers
-        call = ""
-
-        def counted(message: Message) -> Awaitable[None]:  # no coroutine of its own: every answer comes by here
-            if message["type"] == "http.response.start":
-                answers[call, message["status"]] += 1
-            return send(message)
-
         endpoint = self._find(scope, scope["method"], path)
-        public = self._gate is not None  # what is not there needs no key to be told so
+        name, public = "", self._gate is not None  # what is not there needs no key to be told so
         if endpoint is not None:
-            call = self._names[endpoint]
+            name = self._names[endpoint]
             public = public and self._rules[endpoint][0] is Rule.PUBLIC
-        await self._in_the_crowd(partial(self._serve, endpoint, path), public, scope, receive, counted)
+        serve = partial(self._in_the_crowd, partial(self._serve, endpoint, path), public)
+        await self._around.serve(name, serve, scope, receive, send)
 
     async def _in_the_crowd(self, serve: ASGIApp, public: bool, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a call if its address has not too many under way. `public`: it needs no key, though others do."""

@@ -1,6 +1,5 @@
 """Errors as JSON: `error` is a sentence, `reason` a word for programs, `detail` the fields and where they are."""
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,10 +21,11 @@ from broker.errors import (
     UnauthorizedError,
     UnavailableError,
 )
+from broker.logs import EventLog
 
 __all__ = ["HttpError", "error_response", "validation_response"]
 
-log = logging.getLogger(__name__)
+log = EventLog(__name__)
 
 _STATUS: tuple[tuple[type[BrokerError], int], ...] = (
     (InvalidFieldError, 422),
@@ -76,7 +76,7 @@ def error_response(error: Exception) -> Response:
         return Json(content, status, headers)
     if isinstance(error, ClientDisconnect):
         return Json({"error": "The caller hung up."}, 400)
-    log.error("a call failed", exc_info=error)
+    log.crash("a call failed", error)
     return Json({"error": "The broker failed on this call; its log says why."}, 500)
 
 

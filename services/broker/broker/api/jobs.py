@@ -214,7 +214,8 @@ async def job_with_attempts(request: Request, job_id: str) -> Response:
     job = await broker.queries.job(job_id)
     attempts = await broker.queries.attempts(job_id)
     told = await broker.reasons.full(job, MOST_COUNTED, attempts)
-    return Json({**job_json(job, told), "attempts": [attempt_json(attempt) for attempt in attempts]})
+    more = {"attempts": [attempt_json(each) for each in attempts], "request_id": await broker.store.request_of(job_id)}
+    return Json(job_json(job, told) | more)
 
 
 @router.delete("/jobs", response_model=CancelManyAnswer, responses=errors(422, 503))

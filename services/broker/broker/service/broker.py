@@ -1,18 +1,20 @@
 """The broker, put together: one object per process that owns the store, the clock and everything in memory."""
 
 import asyncio
-import logging
 from collections.abc import Callable
 
+from broker import __version__
 from broker.clock import Clock
 from broker.domain.fairshare import FairShare
 from broker.domain.words import JobStatus
+from broker.logs import EventLog
 from broker.service.callbacks import Caller
 from broker.service.claim import Claims
 from broker.service.events import EventHub
 from broker.service.files import Files
 from broker.service.finish import Finishing
 from broker.service.forecast import Forecast
+from broker.service.joblog import JobLog
 from broker.service.keys import Keys
 from broker.service.links import Graces, Links
 from broker.service.live.book import LiveBook
@@ -38,7 +40,7 @@ from broker.store.changes import Changes
 
 __all__ = ["Broker"]
 
-log = logging.getLogger(__name__)
+log = EventLog(__name__)
 
 
 class Broker:
@@ -75,6 +77,7 @@ class Broker:
         self.tally = Tally()
         self.meter = Meter()
         self.pace = Pace(self.book.slots_of)
+        self.joblog = JobLog(self.book.session_of)
         self.ready = False
         """Whether calls are served: after start, before stop."""
         self.folder = BlobFolder(
@@ -117,7 +120,7 @@ class Broker:
         for name, work in (("reaper", self.reaper.run()), ("keys", self.keys.run())):
             self._tasks.append(asyncio.create_task(work, name=name))
         self.ready = True
-        log.info("serving %d jobs and %d nodes", sum(backlog.totals.values()), len(self.book))
+        log.info("serving", jobs=sum(backlog.totals.values()), nodes=len(self.book), version=__version__)
 
     def _assemble(self, clock: Clock) -> None:
         store, book, queue, settings = self.store, self.book, self.queue, self.settings
@@ -136,7 +139,7 @@ class Broker:
         self.claims = Claims(store, book, queue, clock, settings, self.meter.claims)
         self.queries = Queries(store, book, self.waits, clock, settings)
         self.webhooks = Webhooks(store.webhooks, store.result, Caller(clock, settings), clock)
-        self.reaper = Reaper(store, book, queue, self.links, self.files, self.webhooks, clock, settings)
+        self.reaper = Reaper(store, book, queue, self.links, self.files, self.webhooks, self.joblog, clock, settings)
         self.submits = Submits(store, book, queue, self.fair, clock, settings, self.quotas, self.webhooks, self.tally)
         self.finishing = Finishing(store, book, self.links, self.files, clock, settings)
         self.nodes = Nodes(store, book, queue, self.links, clock, settings)
@@ -195,6 +198,7 @@ class Broker:
                 self.tally.take(changes.steps, now)
                 self.meter.take(changes)
                 self.pace.take(changes.steps, now)
+                self.joblog.take(changes.steps, now)
                 self.events.take(changes.steps)
                 self.live.stepped(changes.steps)
                 self.files.stepped(changes.steps)

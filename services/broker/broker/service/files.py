@@ -6,7 +6,6 @@ with what is missing, and the node sends it again.
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -21,6 +20,7 @@ from broker.errors import (
     StorageFullError,
     StoreBrokenError,
 )
+from broker.logs import EventLog
 from broker.service.places import Places
 from broker.service.sessions import NodeSession, SessionBook
 from broker.settings import Settings
@@ -32,7 +32,7 @@ from broker.store.records import Completion, StoredFile
 
 __all__ = ["Files"]
 
-log = logging.getLogger(__name__)
+log = EventLog(__name__)
 
 HELD = (JobStatus.ASSIGNED, JobStatus.RUNNING)
 MAX_ARTIFACTS = 10_000
@@ -244,7 +244,7 @@ class Files:
             most = self._settings.max_stored_bytes
             if self.folder.stored_bytes > FULL_ABOVE * most:
                 dropped = await self._store.drop_artifacts(int(self.folder.stored_bytes - EVICT_TO * most))
-                log.warning("files take %d bytes: artifacts of %d bytes go", self.folder.stored_bytes, dropped)
+                log.warning("the oldest artifacts go", stored_bytes=self.folder.stored_bytes, dropped_bytes=dropped)
         if self.folder.has_suspects:
             await self.sweep()
 

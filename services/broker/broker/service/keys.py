@@ -3,7 +3,6 @@
 import asyncio
 import hmac
 import json
-import logging
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -23,13 +22,14 @@ from broker.errors import (
     StartError,
     UnknownKeyError,
 )
+from broker.logs import EventLog
 from broker.settings import Settings
 from broker.store.access import AccessStore
 from broker.store.records import Key
 
 __all__ = ["FILE_KEYS", "Held", "Keys", "Shown"]
 
-log = logging.getLogger(__name__)
+log = EventLog(__name__)
 
 MAX_KEYS = 10_000
 LONGEST_GRACE_SECONDS = 30 * 86400
@@ -170,7 +170,7 @@ class Keys:
             limits=limits.to_json(),
         )
         await self._store.add(key)
-        log.info("key %s was made: role %s", key.id, key.role)
+        log.info("key was made", key=key.id, role=key.role)
         return self._take(key), text
 
     async def rotate(self, key_id: str, grace: float) -> tuple[Held, str]:
@@ -187,7 +187,7 @@ class Keys:
                 replace(held.key, secret_hash=hash_of(text), old_hash=held.key.secret_hash, old_until=until)
             )
         held.look_again()
-        log.info("key %s has a new secret", key_id)
+        log.info("key has a new secret", key=key_id)
         return held, text
 
     async def set_limits(self, key_id: str, limits: Limits) -> Held:
@@ -204,7 +204,7 @@ class Keys:
             if held.key.revoked_at is None:
                 await self._change(replace(held.key, revoked_at=self._clock.now()))
         held.look_again()
-        log.info("key %s was revoked", key_id)
+        log.info("key was revoked", key=key_id)
         return held
 
     async def save_uses(self) -> None:
@@ -225,7 +225,7 @@ class Keys:
             try:
                 await self.save_uses()
             except BrokerError as error:
-                log.warning("the keys' last uses were not written down: %s", error.message)
+                log.warning("the keys' last uses were not written down", error=error.message)
 
     def _take(self, key: Key) -> Held:
         held = Held(key, Principal(key.id, Role(key.role)), Limits.from_json(key.limits))

@@ -8,18 +8,18 @@ like trouble of the network (docs/adr/0085).
 """
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 from broker.clock import Clock
+from broker.logs import EventLog
 from broker.service.sessions import NodeSession, SessionBook
 
 __all__ = ["Graces", "Link", "Links"]
 
-log = logging.getLogger(__name__)
+log = EventLog(__name__)
 
 News = dict[str, Any]
 NEWS_LIMIT = 1000
@@ -147,7 +147,7 @@ class Links:
             if late > LATE_SECONDS:
                 most += late
             elif loop.time() >= most or not self._in_trouble(session, broke):
-                log.warning("node %s: its link broke and it did not come back", node_id)
+                log.warning("node's link broke and it did not come back", node=node_id, session=session.number)
                 self._forget_timer(node_id)
                 await self._lost(session)
                 return

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from broker.clock import Clock
 from broker.domain.words import NodeEventKind
 from broker.errors import InvalidFieldError, UnknownNodeError, WrongSecretError
+from broker.logs import EventLog
 from broker.service.links import Link, Links
 from broker.service.matching import ClaimQueue
 from broker.service.sessions import NodeSession, SessionBook, hash_token, new_token
@@ -19,6 +20,8 @@ from broker.wire.nodes import Beat, Register
 from broker.wire.nodes import Link as LinkCall
 
 __all__ = ["Beaten", "Nodes", "Registered"]
+
+log = EventLog(__name__)
 
 MAX_CAPABILITIES_CHARS = 64 * 1024
 
@@ -86,7 +89,9 @@ class Nodes:
             joined_with=joined_with,
             left=known is not None and known.leaving,
         )
-        number, _ = await self._store.register(registration, now, self._settings.result_ttl)
+        number, taken = await self._store.register(registration, now, self._settings.result_ttl)
+        facts = {"slots": body.slots, "version": body.version, "key": joined_with, "attempts_taken_back": len(taken)}
+        log.info("node registered", node=node_id, session=number, **facts)
         self._enter(registration, capabilities, number, known, now)
         return Registered(node_id, secret, session, now)
 
@@ -168,6 +173,7 @@ class Nodes:
         await self._store.access.evict(names, self._clock.now(), self._settings.result_ttl, by)
         for session in put_out:
             session.lapsed = True
+            log.info("node was put out", node=session.node_id, session=session.number, key=by)
             session.unsaved = False
             session.lease_until = min(session.lease_until, self._clock.now())
             self._links.end(session.node_id)
@@ -187,6 +193,7 @@ class Nodes:
             raise UnknownNodeError("Node not found")
         await self._store.set_draining(node_id, draining, self._clock.now(), by)
         session.draining = draining
+        log.info("node was drained" if draining else "node was resumed", node=node_id, session=session.number, key=by)
         self._queue.look_again(node_id)
         self._links.tell(node_id, {"type": "drain" if draining else "resume"})
         return session

@@ -1,14 +1,15 @@
 """What has to be done because time passes: a loop that cannot be stopped by one failure."""
 
 import asyncio
-import logging
 import time
 from dataclasses import replace
 
 from broker.clock import Clock
 from broker.domain.words import NodeEventKind
 from broker.errors import BrokerError
+from broker.logs import EventLog
 from broker.service.files import Files
+from broker.service.joblog import JobLog
 from broker.service.links import Links
 from broker.service.matching import ClaimQueue
 from broker.service.sessions import NodeSession, SessionBook
@@ -19,7 +20,7 @@ from broker.store.records import SweepPolicy, Swept
 
 __all__ = ["Reaper"]
 
-log = logging.getLogger(__name__)
+log = EventLog(__name__)
 
 TICK_SECONDS = 0.5
 """How late a lease's end, a deadline or an expiry may be noticed."""
@@ -42,11 +43,13 @@ class Reaper:
         links: Links,
         files: Files,
         webhooks: Webhooks,
+        joblog: JobLog,
         clock: Clock,
         settings: Settings,
     ) -> None:
         self._files = files
         self._webhooks = webhooks
+        self._joblog = joblog
         self._store = store
         self._book = book
         self._queue = queue
@@ -84,7 +87,7 @@ class Reaper:
         pause, self._awake_at = now - self._awake_at, now
         if pause <= LONGEST_PAUSE_SECONDS:
             return
-        log.warning("this process stood still for %.1f s; all leases are that much longer", pause)
+        log.warning("this process stood still: all leases are that much longer", seconds=round(pause, 1))
         for session in self._book:
             if not session.lapsed:
                 session.lease_until += pause
@@ -96,9 +99,9 @@ class Reaper:
             try:
                 pause = await self.tick()
             except BrokerError as error:
-                log.warning("a sweep was put off: %s", error.message)
+                log.warning("a sweep was put off", error=error.message)
             except Exception:
-                log.exception("a sweep failed; the next one tries again")
+                log.crash("a sweep failed; the next one tries again")
             await asyncio.sleep(pause)
 
     async def tick(self) -> float:
@@ -114,12 +117,16 @@ class Reaper:
             self._links.tell(node_id, {"type": "lost", "job_id": job_id, "fence": fence})
         for node_id in swept.forgotten_nodes:
             self._book.forget(node_id)
+            log.info("node is forgotten: nothing was heard of it for long", node=node_id)
         await self._reject_impossible(now)
         await self._save_leases(now)
         if events := self._book.unnoted():
+            for event in events:
+                log.info(f"node event: {event.kind.value}", node=event.node_id, session=event.session_number)
             await self._store.node_log.note(events)
         await self._files.tick()
         await self._webhooks.tick()
+        self._joblog.tick(now)
         return self._pause(swept)
 
     async def lost(self, session: NodeSession) -> None:
@@ -128,7 +135,8 @@ class Reaper:
         session.lease_until = min(session.lease_until, self._clock.now())
         self._queue.look_again(session.node_id)
         why = NodeEventKind.LINK_BROKE
-        await self._store.rescue([session.node_id], self._clock.now(), self._settings.result_ttl, why)
+        taken = await self._store.rescue([session.node_id], self._clock.now(), self._settings.result_ttl, why)
+        log.info("attempts were taken back", node=session.node_id, session=session.number, attempts=len(taken))
 
     async def _rescue_silent(self, now: float) -> None:
         silent = [s for s in self._book if s.lease_until <= now and (s.held or not s.lapsed)]
@@ -136,12 +144,13 @@ class Reaper:
             return
         for session in silent:
             if not session.lapsed:
-                log.warning("node %s: its lease ended", session.node_id)
+                log.warning("node is silent: its lease ended", node=session.node_id, session=session.number)
             # Before the rescue: a claim of it that still waits must not get the very jobs that are taken from it. A
             # beat that comes meanwhile makes it alive again, and is told which jobs it lost.
             session.lapsed = True
             self._queue.look_again(session.node_id)
-        await self._store.rescue([s.node_id for s in silent], now, self._settings.result_ttl)
+        taken = await self._store.rescue([s.node_id for s in silent], now, self._settings.result_ttl)
+        log.info("attempts were taken back from silent nodes", nodes=len(silent), attempts=len(taken))
 
     def _hopeless(self, now: float) -> frozenset[str]:
         crowd = self._book.claiming(now)

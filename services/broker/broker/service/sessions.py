@@ -181,6 +181,11 @@ class SessionBook:
         """The node's present session."""
         return self._sessions.get(node_id)
 
+    def session_of(self, node_id: str) -> int | None:
+        """The number of a node's present session."""
+        session = self._sessions.get(node_id)
+        return session.number if session else None
+
     def slots_of(self, node_id: str) -> int | None:
         """The slots of a node; None when it never said, or is unknown."""
         session = self._sessions.get(node_id)

@@ -11,11 +11,13 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from broker.clock import Clock
+from broker.context import REQUEST_ID
 from broker.domain.fairshare import FairShare
 from broker.domain.limits import JOB_BYTES
 from broker.domain.placement import JobClass
 from broker.domain.words import JobStatus
 from broker.errors import IdempotencyConflictError, InvalidFieldError, LimitError, OverloadedError
+from broker.logs import EventLog
 from broker.service.callbacks import check_url
 from broker.service.matching import ClaimQueue
 from broker.service.quotas import Quotas
@@ -26,6 +28,8 @@ from broker.settings import Settings
 from broker.store.base import Store
 from broker.store.records import Idempotency, NewJob, StoredFile, Submission, SubmitOutcome, Webhook
 from broker.wire.jobs import SubmitJob
+
+log = EventLog("broker.jobs")
 
 __all__ = ["COMMON_INTERPRETERS", "Submits", "new_job_id"]
 
@@ -133,6 +137,9 @@ class Submits:
                 self._quotas.give_back(owner, sum(job.id not in stored for job in new), unused)
         if outcome.conflict:
             raise IdempotencyConflictError
+        if log.is_chatty:
+            for stored_job in outcome.jobs:
+                log.debug("job was submitted", job=stored_job.id, key=owner, cached=stored_job.cached)
         return outcome
 
     def _owe(self, jobs: Sequence[NewJob], kept: Collection[str]) -> None:
@@ -188,6 +195,7 @@ class Submits:
             run_at=run_at,
             give_up_at=give_up_at,
             dialect=SANDRUN if uploads else None,
+            request_id=REQUEST_ID.get() or None,
             webhook=None if job.callback_url is None else Webhook(f"wh_{new_job_id()}", "", job.callback_url),
             inputs=tuple(StoredFile(f"{n:05d}", file.sha256, file.size) for n, file in enumerate(uploads)),
             dedupe_key=_owned(_dedupe_key(job, timeout, spec), owner) if job.cache else None,

@@ -7,7 +7,6 @@ What is owed is a row written with the job's submit, so no crash loses it; a del
 import asyncio
 import contextlib
 import json
-import logging
 import random
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
@@ -15,13 +14,14 @@ from typing import Any
 
 from broker.clock import Clock, iso
 from broker.errors import BrokerError
+from broker.logs import EventLog
 from broker.service.callbacks import Caller
 from broker.store.records import Result, Webhook
 from broker.store.webhooks import WebhookStore
 
 __all__ = ["Webhooks"]
 
-log = logging.getLogger(__name__)
+log = EventLog(__name__)
 
 RETRIES = (5.0, 30.0, 120.0, 600.0, 3600.0, 3 * 3600.0, 6 * 3600.0)
 """Seconds before each further try, ± 20 %: about ten hours in all."""
@@ -119,7 +119,7 @@ class Webhooks:
     def _done(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            log.error("a webhook's delivery failed; it is still owed", exc_info=task.exception())
+            log.crash("a webhook's delivery failed; it is still owed", task.exception())
 
     async def _take_up(self, job_id: str) -> None:
         """Begin the deliveries of a job, if it has ended."""
@@ -161,7 +161,7 @@ class Webhooks:
             try:
                 await self._store.save(webhook)
             except BrokerError as error:
-                log.warning("a webhook's state waits to be written: %s", error.message)
+                log.warning("a webhook's state waits to be written", error=error.message)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_WRITE_PAUSE_SECONDS)
             else:

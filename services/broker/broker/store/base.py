@@ -200,6 +200,10 @@ class Store(Protocol):
         """The identical job whose end this one waits for."""
         ...
 
+    async def request_of(self, job_id: str) -> str | None:
+        """The id of the call that submitted a job."""
+        ...
+
     async def details(self, job_id: str) -> str | None:
         """What a result says beside the output, as in Completion."""
         ...

@@ -93,6 +93,11 @@ class Reader:
         row = self._one(reads.LEADER, job_id=job_id)
         return (row[0], JobStatus(row[1])) if row else None
 
+    def request_of(self, job_id: str) -> str | None:
+        """See Store.request_of."""
+        row = self._one(reads.REQUEST_OF, job_id=job_id)
+        return row[0] if row else None
+
     def details(self, job_id: str) -> str | None:
         """See Store.details."""
         row = self._one(reads.RESULT_DETAILS, job_id=job_id)

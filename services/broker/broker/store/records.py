@@ -89,6 +89,8 @@ class NewJob:
     """How many nodes may give a result before it is known which one counts; None: the first one does."""
     quorum: int | None = None
     """How many of these have to be equal."""
+    request_id: str | None = None
+    """Of the call that submitted it."""
 
 
 @dataclass(frozen=True, slots=True)

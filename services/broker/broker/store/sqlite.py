@@ -281,6 +281,10 @@ class SqliteStore:
         """The identical job whose end this one waits for."""
         return self._reader.leader(job_id)
 
+    async def request_of(self, job_id: str) -> str | None:
+        """The id of the call that submitted a job."""
+        return self._reader.request_of(job_id)
+
     async def details(self, job_id: str) -> str | None:
         """What a result says beside the output."""
         return self._reader.details(job_id)

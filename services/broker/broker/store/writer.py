@@ -6,7 +6,6 @@ each; waiting a millisecond for more company cut it to a quarter.
 """
 
 import asyncio
-import logging
 import random
 import sqlite3
 import threading
@@ -18,12 +17,13 @@ from typing import Any, Generic, TypeVar, cast
 
 from broker.domain.histogram import CALL_SECONDS, Histogram
 from broker.errors import OverloadedError, StoreBrokenError
+from broker.logs import EventLog
 from broker.store.changes import Changes
 from broker.store.transaction import Transaction
 
 __all__ = ["GroupWriter"]
 
-log = logging.getLogger(__name__)
+log = EventLog(__name__)
 
 T = TypeVar("T")
 
@@ -139,7 +139,7 @@ class GroupWriter:
                 if not self._urgent and not self._normal:
                     self._checkpoint()
         except BaseException:
-            log.critical("the writer's thread ended", exc_info=True)
+            log.crash("the writer's thread ended")
             self.trouble = "the writer has ended: restart the broker"
             self._stopping = True
             self.alive = False
@@ -173,13 +173,13 @@ class GroupWriter:
             self._transact(connection, group)
         except sqlite3.OperationalError as error:
             # The disk is full, or a foreign process holds the lock: nobody in the group can be served.
-            log.error("the database refused a group of %d: %s", len(group), error)
+            log.error("the database refused a group", operations=len(group), error=error)
             self.trouble = str(error)
             self.refused_groups += 1
             self._fail(group, StoreBrokenError())
         except Exception as error:
             if len(group) == 1:
-                log.exception("an operation failed and was rolled back")
+                log.crash("an operation failed and was rolled back")
                 self._fail(group, error)
                 return
             for pending in group:
@@ -212,7 +212,7 @@ class GroupWriter:
         try:
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         except sqlite3.OperationalError as error:
-            log.warning("checkpoint put off: %s", error)
+            log.warning("checkpoint put off", error=error)
 
     @staticmethod
     def _fail(group: list[_Pending[Any]], error: BaseException) -> None:
@@ -236,7 +236,7 @@ class GroupWriter:
         try:
             self._subscriber([pending.changes for pending in group if pending.changes is not None])
         except Exception:
-            log.exception("the subscriber failed; the callers get their answers all the same")
+            log.crash("the subscriber failed; the callers get their answers all the same")
         for pending in group:
             if pending.future.done():
                 continue

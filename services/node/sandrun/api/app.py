@@ -13,6 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from sandrun import __version__
 from sandrun.api import downloads, errors, info, routes, stream
+from sandrun.api.request_ids import RequestIds
 from sandrun.service import Service
 
 __all__ = ["create_app"]
@@ -51,6 +52,7 @@ def create_app(service: Service) -> FastAPI:
     app.state.service = service
     # As the original sandrun: any page may ask. There is no cookie or key that it could misuse.
     app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["*"], allow_headers=["*"])
+    app.add_middleware(RequestIds)
     errors.install(app)
     app.include_router(info.router)
     app.include_router(routes.router)

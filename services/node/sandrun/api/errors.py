@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from http import HTTPStatus
 from typing import Any
 
@@ -11,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from loglines import EventLog
 from sandrun.jobs.manifest import EntrypointError, ManifestError
 from sandrun.jobs.pool import PoolClosedError, QueueFullError
 from sandrun.jobs.rates import RateExceededError
@@ -19,7 +19,7 @@ from sandrun.service import UnavailableError
 
 __all__ = ["ApiError", "install"]
 
-log = logging.getLogger(__name__)
+log = EventLog(__name__)
 
 BAD_UPLOAD = "bad_upload"  # what the files are, not what this node allows: no other node would take them either
 QUEUE_RETRY_SECONDS = 2
@@ -91,7 +91,7 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
-    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    log.crash("a call failed", error, method=request.method, path=request.url.path)
     return _answer(500, "this node failed to answer; its log says why")
 
 

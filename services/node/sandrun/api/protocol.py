@@ -73,6 +73,6 @@ def server_config(app: FastAPI, host: str, port: int) -> Config:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         access_log=False,
-        log_level="info",
+        log_config=None,  # its lines go where ours go
         server_header=False,
     )

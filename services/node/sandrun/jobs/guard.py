@@ -5,16 +5,16 @@ Needed where the limits are measured, not enforced: between two samples several 
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Sequence
 
+from loglines import EventLog
 from sandrun.jobs.job import Job
 from sandrun.sandbox.container import ContainerMemory
 
 __all__ = ["MemoryGuard"]
 
-log = logging.getLogger(__name__)
+log = EventLog(__name__)
 
 INTERVAL_SECONDS = 0.05
 #: Beyond this share of the container's memory the largest job ends. Below it the kernel would choose, later and harder.
@@ -52,7 +52,8 @@ class MemoryGuard:
         if not jobs:
             return False
         largest = max(jobs, key=lambda job: job.memory_now)
-        log.warning("%d of %d MiB in use: ending %s", used >> 20, self._memory.limit_bytes >> 20, largest.id)
+        facts = {"used_mb": used >> 20, "limit_mb": self._memory.limit_bytes >> 20}
+        log.warning("memory is short: the largest job ends", job=largest.id, request=largest.request, **facts)
         largest.evict(EVICTED)
         return True
 

@@ -65,6 +65,7 @@ class Job:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _cancel_fd: int = -1
     _cancelled: bool = False
+    request: str = ""  #: id of the call that submitted it, for the log
     evicted: str | None = None  #: why the node itself ended the job, if it did
     memory_now: int = 0  #: bytes, by the last sample
     standing: News = field(default_factory=News)  #: of the status

@@ -7,12 +7,12 @@ tied to the thread, not to the process).
 from __future__ import annotations
 
 import itertools
-import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 
+from loglines import EventLog
 from sandrun.jobs.job import Job, JobStatus
 from sandrun.sandbox.spec import Failure, Outcome
 
@@ -20,7 +20,7 @@ __all__ = ["PoolClosedError", "QueueFullError", "SlotPool"]
 
 STOPPING = "the node is stopping"
 
-log = logging.getLogger(__name__)
+log = EventLog(__name__)
 
 
 class QueueFullError(Exception):
@@ -176,10 +176,11 @@ class SlotPool:
                 self._running.add(job)
             job.status = JobStatus.RUNNING
             job.announce()
+            log.debug("job started", job=job.id, request=job.request)
             try:
                 outcome = self._run(job)
             except Exception:
-                log.exception("running %s failed", job.id)
+                log.crash("running a job failed", job=job.id, request=job.request)
                 outcome = Outcome(failure=Failure.PLATFORM, message="the node failed while it ran the job; see its log")
             with self._condition:
                 self._running.discard(job)
@@ -193,3 +194,4 @@ class SlotPool:
         job.finished = time.monotonic()
         job.status = JobStatus.COMPLETED if outcome.failure is None else JobStatus.FAILED
         job.announce()
+        log.debug("job ended", job=job.id, request=job.request, failure=outcome.failure, exit_code=outcome.exit_code)

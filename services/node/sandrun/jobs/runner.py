@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from loglines import EventLog
 from sandrun.jobs.job import Job
 from sandrun.languages import Interpreter, search_path
 from sandrun.sandbox.container import ContainerMemory
@@ -19,7 +19,7 @@ __all__ = ["JobRunner"]
 
 KERNEL_KILLED = "the kernel killed a process of the job because the node's container ran out of memory"
 
-log = logging.getLogger(__name__)
+log = EventLog(__name__)
 
 #: Dynamic loader settings would steer the shell at the gate too; `env` applies them to the program alone.
 LOADER_PREFIX = "LD_"
@@ -39,7 +39,7 @@ class JobRunner:
         try:
             sandbox = self.launcher.start(self._spec(job))
         except LaunchError as error:
-            log.error("%s: no sandbox: %s", job.id, error)
+            log.error("no sandbox could be built", job=job.id, request=job.request, error=error)
             return Outcome(failure=Failure.PLATFORM, message=f"the sandbox could not be built: {error}")
         try:
             streams = Streams(job.stdout, job.stderr, job.progress.announce, job.sampled)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Iterator
 from operator import itemgetter
@@ -14,8 +13,6 @@ __all__ = ["JobStore"]
 #: Whoever waits for a job's end gets this long to fetch its result, unless there is far too much to keep.
 GRACE_SECONDS = 10.0
 FAR_TOO_MUCH = 2
-
-log = logging.getLogger(__name__)
 
 
 class JobStore:

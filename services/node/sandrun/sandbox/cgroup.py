@@ -9,15 +9,16 @@ instead.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import time
 from abc import ABC, abstractmethod
 from pathlib import Path
 
+from loglines import EventLog
+
 __all__ = ["CgroupParent", "JobCgroup", "find"]
 
-log = logging.getLogger(__name__)
+log = EventLog(__name__)
 
 PREFIX = "sandrun-job-"
 PROBE = "sandrun-probe"
@@ -64,7 +65,7 @@ class JobCgroup(ABC):
                     break
                 except OSError as error:
                     if time.monotonic() > deadline:
-                        log.warning("cannot remove cgroup %s: %s", directory, error)
+                        log.warning("a cgroup cannot be removed", path=directory, error=error)
                         break
                     time.sleep(REMOVE_PAUSE_SECONDS)
                 else:
@@ -202,7 +203,7 @@ def find(configured: str) -> CgroupParent | None:
         parent.check()
     except OSError as error:
         # Typically EBUSY: a cgroup with processes in it, ours among them, cannot have children with limits.
-        log.info("no cgroups for jobs below %s: %s", own, error)
+        log.info("no cgroups for jobs", below=own, error=error)
         return None
     return parent
 

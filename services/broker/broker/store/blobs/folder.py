@@ -11,7 +11,6 @@ The event loop owns the index and the pins; files are touched by a few threads o
 
 import asyncio
 import errno
-import logging
 import os
 import re
 from collections import Counter
@@ -21,11 +20,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from broker.errors import StartError, StorageFullError, StoreBrokenError
+from broker.logs import EventLog
 from broker.store.connection import FileLock
 
 __all__ = ["BlobFolder", "OpenBlob"]
 
-log = logging.getLogger(__name__)
+log = EventLog(__name__)
 
 T = TypeVar("T")
 
@@ -155,7 +155,7 @@ class BlobFolder:
         blob = OpenBlob(self, fd, size)
         if os.fstat(fd).st_size != size:
             blob.close()
-            log.error("blob %s is damaged: it should have %d bytes", name, size)
+            log.error("blob is damaged", blob=name, bytes=size)
             raise StoreBrokenError("The stored content is damaged.")
         return blob
 
@@ -239,7 +239,7 @@ class BlobFolder:
         try:
             self.place(name).rename(self.incoming / f"{name}.gone")
         except OSError as error:
-            log.warning("blob %s could not be removed: %s", name, error)
+            log.warning("blob could not be removed", blob=name, error=error)
         return size
 
     def _delete(self, names: list[str]) -> None:
@@ -249,7 +249,7 @@ class BlobFolder:
 
 def _storage_error(error: OSError) -> StorageFullError | StoreBrokenError:
     """What a failed file operation means to a caller."""
-    log.warning("the blob folder: %s", error)
+    log.warning("the blob folder refuses", error=error)
     if error.errno in FULL:
         return StorageFullError("The broker's disk is full: try again later.")
     return StoreBrokenError("The broker's storage failed; nothing was kept. Try again later.")

@@ -74,7 +74,7 @@ def _store(tx: Transaction, job: NewJob, now: float) -> SubmittedJob:
     }
     cached = job.dedupe_key is not None and _join_identical(tx, job.dedupe_key, row, now)
     seq = tx.insert(life.INSERT_JOB, row)
-    tx.run(life.INSERT_INPUT, {"seq": seq, "code": job.code, "spec": job.spec})
+    tx.run(life.INSERT_INPUT, {"seq": seq, "code": job.code, "spec": job.spec, "request_id": job.request_id})
     if job.webhook is not None:
         hook = {"id": job.webhook.id, "job_id": job.id, "url": job.webhook.url, "now": now}
         tx.run(webhooks.INSERT, hook)

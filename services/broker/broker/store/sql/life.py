@@ -56,7 +56,9 @@ INSERT_JOB = compiled(
         | {"attempt": 0, "losses": 0, "reruns": 0, "fence": 0}
     )
 )
-INSERT_INPUT = compiled(insert(job_inputs).values(seq=p("seq"), code=p("code"), spec=p("spec")))
+INSERT_INPUT = compiled(
+    insert(job_inputs).values(seq=p("seq"), code=p("code"), spec=p("spec"), request_id=p("request_id"))
+)
 
 CACHED_SUCCESS = compiled(
     # The newest success of an identical job that is not itself a copy.

@@ -116,6 +116,11 @@ LEADER = compiled(
     .select_from(job_states.join(leader, leader.c.seq == j.follows))
     .where(j.id == p("job_id"))
 )
+REQUEST_OF = compiled(
+    select(job_inputs.c.request_id)
+    .select_from(job_states.join(job_inputs, job_inputs.c.seq == j.seq))
+    .where(j.id == p("job_id"))
+)
 RESULT_DETAILS = compiled(
     select(job_results.c.details)
     .select_from(job_states.join(job_results, job_results.c.seq == func.coalesce(j.result_of, j.seq)))

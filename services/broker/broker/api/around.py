@@ -1,0 +1,62 @@
+"""What happens around every call, whatever it is: its id, the metrics, the log."""
+
+import time
+from collections.abc import Awaitable
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from broker.api.refusals import REFUSED, Refusals
+from broker.context import REQUEST_HEADER, REQUEST_ID, request_id_of
+from broker.logs import EventLog
+from broker.service.broker import Broker
+
+__all__ = ["Around"]
+
+log = EventLog("broker.access")
+
+
+class Around:
+    """Serves calls by way of itself."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._answers = broker.meter.answers
+        self._refusals = Refusals(broker.settings)
+        self._writes_calls = broker.settings.access_log
+
+    async def serve(self, name: str, serve: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request; `name`: what the metrics and the log call it."""
+        answers, status = self._answers, 0
+        request_id = request_id_of(scope["headers"])
+        REQUEST_ID.set(request_id)  # the server serves every request in a context of its own
+
+        def counted(message: Message) -> Awaitable[None]:  # no coroutine of its own: every answer comes by here
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                answers[name, status] += 1
+                message["headers"] = [*message.get("headers", ()), (REQUEST_HEADER, request_id.encode())]
+                if status in REFUSED:
+                    self._refusals.note(status, name, scope)
+            return send(message)
+
+        if not self._writes_calls:
+            await serve(scope, receive, counted)
+            return
+        began = time.perf_counter()
+        try:
+            await serve(scope, receive, counted)
+        finally:
+            seconds = round(time.perf_counter() - began, 6)
+            log.info("call", method=scope["method"], path=scope["path"], status=status, seconds=seconds)
+
+    async def serve_websocket(self, serve: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a WebSocket: it is told its id when it is opened, or refused by HTTP."""
+        request_id = request_id_of(scope["headers"])
+        REQUEST_ID.set(request_id)
+
+        def named(message: Message) -> Awaitable[None]:
+            if message["type"] in ("websocket.accept", "websocket.http.response.start"):
+                message["headers"] = [*message.get("headers", ()), (REQUEST_HEADER, request_id.encode())]
+            return send(message)
+
+        await serve(scope, receive, named)
