@@ -559,11 +559,12 @@ def test_secrets_and_code_stay_out_of_the_log(
     root = logging.getLogger()
     monkeypatch.setattr(root, "handlers", [])
     monkeypatch.setattr(root, "level", root.level)
-    configure("debug", "json")
+    writer = configure("debug", "json")
     broker.submit("a", "echo TOPSECRETCODE")
     agent = start_agent()
     broker.wait_status("a", "completed")
     agent.drain()
+    assert writer.drain(10)
     printed = capsys.readouterr().err
     assert "TOPSECRETCODE" not in printed
     assert "secret-node-1" not in printed

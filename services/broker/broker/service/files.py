@@ -226,7 +226,7 @@ class Files:
 
     def _check(self, file: StoredFile) -> None:
         if self.folder.size(file.sha256) != file.size:
-            log.error("the content of a file is lost or damaged: %s", file.sha256)
+            log.error("the content of a file is lost or damaged", blob=file.sha256)
             raise StoreBrokenError("The broker's disk has lost this content.")
 
     # ---- time
