@@ -10,7 +10,7 @@ from urllib3.exceptions import HTTPError
 
 from agent import answers
 from agent.clock import Clock
-from agent.errors import AnswerLostError, AnswerTimeoutError, BadAnswerError, BrokerAwayError, CallError
+from agent.errors import AnswerLostError, AnswerTimeoutError, BadAnswerError, BrokerAwayError, BrokerError, CallError
 from agent.join_token import JoinToken
 from agent.metrics import Metrics
 from agent.model import Key, read_keys
@@ -173,7 +173,12 @@ class BrokerClient:
                 _check(path, answer)
                 return answers.acknowledged(path, answer.json()) if acknowledged else answer.json()
         except CallError as error:
-            raise BrokerAwayError(f"{path}: {error} (request {request_id})") from error
+            away = BrokerAwayError(f"{path}: {error}")
+            away.request_id = request_id
+            raise away from error
+        except BrokerError as error:
+            error.request_id = request_id
+            raise
 
 
 def shown(who: dict[str, Any]) -> dict[str, str]:

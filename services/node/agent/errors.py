@@ -67,6 +67,13 @@ class BadAnswerError(CallError):
 class BrokerError(AgentError):
     """The broker could not be asked or said no."""
 
+    request_id = ""
+    """Of the call, as the broker's log has it."""
+
+    def __str__(self) -> str:
+        said = super().__str__()
+        return f"{said} (request {self.request_id})" if self.request_id else said
+
 
 class BrokerAwayError(BrokerError):
     """The broker cannot take the call now; `retry_after` is its own wish in seconds, if it said one."""

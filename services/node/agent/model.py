@@ -13,6 +13,9 @@ FAILURES = frozenset(
 )
 
 
+_ODD = re.compile(r"[^A-Za-z0-9._-]")
+
+
 class Upload(NamedTuple):
     """A part of the upload that a job came as."""
 
@@ -34,8 +37,8 @@ class Key(NamedTuple):
 
     @property
     def request_id(self) -> str:
-        """What calls to sandrun about it, and lines in both logs, are found by."""
-        return f"{self.job_id}.{self.fence}"
+        """What calls to sandrun about it, and lines in both logs, are found by. Fit for a header, whatever the id."""
+        return f"{_ODD.sub('_', self.job_id)[:100]}.{self.fence}"
 
     def wire(self) -> dict[str, Any]:
         """As the broker's lists hold it."""

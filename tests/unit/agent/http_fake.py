@@ -28,6 +28,7 @@ class FakeServer:
         self.lock = threading.RLock()
         self.changed = threading.Condition(self.lock)
         self.calls: Counter[str] = Counter()
+        self.request_ids: list[tuple[str, str | None]] = []
         self.lose: Counter[str] = Counter()
         self.mute = False
         self.refuse: dict[str, list[tuple[int, dict[str, Any]]]] = {}
@@ -73,6 +74,7 @@ class FakeServer:
     def respond(self, handler: Any, path: str, body: bytes) -> tuple[int, dict[str, Any] | None]:
         with self.changed:
             self.calls[path] += 1
+            self.request_ids.append((path, handler.headers["X-Request-Id"]))
             self.changed.notify_all()
             if self.raw.get(path):
                 raise RawAnswerError(self.raw[path].pop(0))
