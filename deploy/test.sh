@@ -4,9 +4,27 @@
 # Nothing is skipped without Docker: it fails.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. deploy/bootstrap/lib.sh
 
 SANDRUN_ALL_IMAGES=1 deploy/images.sh
 deploy/bootstrap/venv.sh
 deploy/bootstrap/browser.sh
 make --no-print-directory check
-PYTHONPATH=services/broker:services/node .venv/bin/python -m pytest "$@"
+export PYTHONPATH=services/broker:services/node
+pytest=(.venv/bin/python -m pytest)
+[ $# -eq 0 ] || exec "${pytest[@]}" "$@"
+
+# Two runs side by side: tests of whole bundles mostly wait (for leases, containers, a page), the others compute.
+waiting=(tests/integration tests/failover tests/browser)
+log=$(mktemp)
+"${pytest[@]}" -o cache_dir=.pytest_cache/bundles "${waiting[@]}" >"$log" 2>&1 &
+bundles=$!
+trap 'kill -INT "$bundles" 2>/dev/null || true' EXIT
+failed=0
+"${pytest[@]}" "${waiting[@]/#/--ignore=}" || failed=1
+say "waiting for the tests of whole bundles"
+wait "$bundles" || failed=1
+trap - EXIT
+cat "$log"
+rm -f "$log"
+[ "$failed" -eq 0 ] || fail "tests failed; see above (two runs: the bundles' is the second)."
