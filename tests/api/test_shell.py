@@ -114,6 +114,15 @@ async def test_wrong_http_gets_a_json_error_and_the_end(process: BrokerProcess) 
     assert process.log_text().count("\n") < 20, "strangers do not fill the log"
 
 
+async def test_a_large_head_is_refused_in_whatever_pieces_it_comes(process: BrokerProcess) -> None:
+    head, first = WRONG_HTTP["many large headers"].sent, GET + b"\r\n"
+    async with dialled(process) as raw:
+        await raw.send(first + head[:30_000])
+        assert (await raw.heard()).status == 200  # so the piece has been read
+        await raw.send(head[30_000:])
+        assert (await raw.heard()).status == 431
+
+
 async def test_odd_but_right_http_is_served(process: BrokerProcess) -> None:
     whole = POST + b"content-length: 12\r\n\r\n" + BODY
     served = {

@@ -92,8 +92,6 @@ class _Protocol(HttpToolsProtocol):
     _in_head = True
     _fed = 0
     """Bytes since the last request's end that belong to the next one's head, as far as is known."""
-    _chunk = 0
-    """Bytes that came last. A head that is too large came in one such piece, or was refused before its end."""
     _body_fed = 0
     _body_bytes = 0
     _drained = 0
@@ -123,7 +121,7 @@ class _Protocol(HttpToolsProtocol):
             self._throw_away(len(data))
             return
         self._unset_keepalive_if_required()
-        self._chunk = size = len(data)
+        size = len(data)
         if self._in_head:
             self._fed += size
         else:
@@ -181,7 +179,7 @@ class _Protocol(HttpToolsProtocol):
         """A request began; its body has a time limit of its own (broker.api.body)."""
         if len(self.url) > MAX_TARGET_BYTES:
             raise _RefusedError(TARGET_TOO_LONG)
-        if len(self.headers) > MAX_HEADERS or (self._chunk > MAX_HEAD_BYTES and self._head_bytes() > MAX_HEAD_BYTES):
+        if len(self.headers) > MAX_HEADERS or self._head_bytes() > MAX_HEAD_BYTES:
             raise _RefusedError(HEAD_TOO_LARGE)
         if len(self.pipeline) >= MAX_PIPELINED:
             raise _RefusedError(PIPELINE_FULL)
