@@ -18,6 +18,7 @@ from broker.api.answers import (
     NotEndedAnswer,
     ResultAnswer,
     ResultsAnswer,
+    SandrunJobAnswer,
     SubmitAnswer,
     SubmitBatchAnswer,
     errors,
@@ -136,7 +137,7 @@ async def submit_batch(request: Request, body: SubmitBatch) -> Response:
     return Json({"jobs": jobs, "job_ids": [job.id for job in outcome.jobs], "replayed": outcome.replayed})
 
 
-@router.get("/status/{job_id}", response_model=JobAnswer, responses=errors(404, 410, 422, 503))
+@router.get("/status/{job_id}", response_model=JobAnswer | SandrunJobAnswer, responses=errors(404, 410, 422, 503))
 async def status(request: Request, job_id: str, wait: Wait = 0) -> Response:
     """Where a job is in its life, and what it waits for."""
     broker = broker_of(request)
