@@ -14,17 +14,17 @@ export PYTHONPATH=services/broker:services/node
 pytest=(.venv/bin/python -m pytest)
 [ $# -eq 0 ] || exec "${pytest[@]}" "$@"
 
-# Two runs side by side: tests of whole bundles mostly wait (for leases, containers, a page), the others compute.
-waiting=(tests/integration tests/failover tests/browser)
+# Two runs side by side: tests of bundles and of faults mostly wait (for leases, containers, a page), the others compute.
+waiting=(tests/integration tests/failover tests/browser tests/chaos)
 log=$(mktemp)
-"${pytest[@]}" -o cache_dir=.pytest_cache/bundles "${waiting[@]}" >"$log" 2>&1 &
-bundles=$!
-trap 'kill -INT "$bundles" 2>/dev/null || true' EXIT
+"${pytest[@]}" -o cache_dir=.pytest_cache/waiting "${waiting[@]}" >"$log" 2>&1 &
+waits=$!
+trap 'kill -INT "$waits" 2>/dev/null || true' EXIT
 failed=0
 "${pytest[@]}" "${waiting[@]/#/--ignore=}" || failed=1
-say "waiting for the tests of whole bundles"
-wait "$bundles" || failed=1
+say "waiting for the other run: ${waiting[*]}"
+wait "$waits" || failed=1
 trap - EXIT
 cat "$log"
 rm -f "$log"
-[ "$failed" -eq 0 ] || fail "tests failed; see above (two runs: the bundles' is the second)."
+[ "$failed" -eq 0 ] || fail "tests failed; see above (two runs, one after the other)."

@@ -14,7 +14,7 @@ CASES = [
             "ruby": "puts 'hello'",
         },
         verdict=COMPLETED,
-        checks=(stdout_is("hello\n"), no_limit_reported, ended_within(2)),
+        checks=(stdout_is("hello\n"), no_limit_reported, ended_within(9)),
         timeout=10,
     ),
     Case(

@@ -84,7 +84,7 @@ CASES = [
         verdict=FINE,
         timeout=10,
         collect=True,
-        checks=(files_are("good.txt"), ended_within(5), *BOUNDED),
+        checks=(files_are("good.txt"), ended_within(9), *BOUNDED),
     ),
     Case(
         name="devices",
