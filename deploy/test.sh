@@ -14,8 +14,8 @@ export PYTHONPATH=services/broker:services/node
 pytest=(.venv/bin/python -m pytest)
 [ $# -eq 0 ] || exec "${pytest[@]}" "$@"
 
-# Two runs side by side: tests of bundles and of faults mostly wait (for leases, containers, a page), the others compute.
-waiting=(tests/integration tests/failover tests/browser tests/chaos)
+# Two runs side by side: tests of bundles and of faults mostly wait (for leases, containers), the others compute.
+waiting=(tests/integration tests/failover tests/chaos)
 log=$(mktemp)
 "${pytest[@]}" -o cache_dir=.pytest_cache/waiting "${waiting[@]}" >"$log" 2>&1 &
 waits=$!

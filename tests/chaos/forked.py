@@ -52,8 +52,8 @@ class ForkedBroker:
 
     def __init__(self, environment: Mapping[str, str], directory: Path, log: Path) -> None:
         self._process: ForkServerProcess = _CONTEXT.Process(
-            target=_become_broker, args=(dict(environment), str(directory), str(log))
-        )
+            target=_become_broker, args=(dict(environment), str(directory), str(log)), daemon=True
+        )  # daemon: whatever a test forgets ends with the tests, instead of keeping them from ending
         self._process.start()
         self._lock = threading.Lock()
         assert self._process.pid is not None

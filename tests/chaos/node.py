@@ -160,13 +160,17 @@ class SimNode(Actor):
         return call
 
     async def open_link(self) -> asyncio.StreamWriter:
-        """The always-open connection, heard in the background; close the writer to break it."""
+        """The always-open connection, heard in the background; close the writer to break it. ConnectionError when the
+        broker stops just then."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        self._links.append(writer)
         body = json.dumps(self.identity()).encode()
         writer.write(request_bytes("POST", "/link", body))
         head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), ANSWER_SECONDS)
-        assert b" 200 " in head.split(b"\r\n")[0], head
-        self._links.append(writer)
+        line = head.split(b"\r\n")[0]
+        if b" 503 " in line:
+            raise ConnectionError(line)
+        assert b" 200 " in line, head
         self._spawn(self._hear(reader))
         return writer
 
@@ -201,13 +205,23 @@ class SimNode(Actor):
         """Register, beat, claim and run until cancelled, as an agent does."""
         await self.register()
         if link:
-            await self.open_link()
+            await self._open_first_link()
         self._spawn(self._beats())
         try:
             while True:
                 await self._claim_once()
         finally:
             await self.end_tasks()
+
+    async def _open_first_link(self) -> None:
+        """As often as it takes: the broker may be away, or stop, just then."""
+        while True:
+            try:
+                await self.open_link()
+            except (OSError, EOFError, TimeoutError):
+                await asyncio.sleep(RETRY_FIRST)  # the agent's backoff
+            else:
+                return
 
     async def end_tasks(self) -> None:
         """End everything that runs in the background, without a word to the broker: a killed node."""

@@ -92,13 +92,15 @@ class Scenario:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        for node in list(self._tasks):
-            await self.kill_node(node)
-        for actor in self._actors:
-            if isinstance(actor, SimNode):
-                await actor.end_tasks()
-            actor.close()
-        await self.broker.kill()
+        try:
+            for node in list(self._tasks):
+                await self.kill_node(node)
+        finally:  # a node that failed leaves neither connections nor a broker behind
+            for actor in self._actors:
+                if isinstance(actor, SimNode):
+                    await actor.end_tasks()
+                actor.close()
+            await self.broker.kill()
         if kind is None:
             self.audit()
         else:

@@ -53,8 +53,8 @@ def judge(attack: Attack, outcome: Outcome) -> list[str]:
             f"did not print {word!r}: {outcome.stdout[-200:]!r}" for word in case.prints if word not in outcome.stdout
         ]
         problems += [problem for check in case.checks if (problem := check(outcome))]
-    if outcome.wall_seconds is not None and outcome.wall_seconds > case.timeout + LATE_SECONDS:
-        problems.append(f"ran for {outcome.wall_seconds:.2f} s of {case.timeout} s")
+    if outcome.wall_seconds is not None and outcome.wall_seconds > case.wall_seconds + LATE_SECONDS:
+        problems.append(f"ran for {outcome.wall_seconds:.2f} s of {case.wall_seconds} s")
     return problems
 
 

@@ -146,7 +146,7 @@ class Target:
         if answer.status_code != 200:
             return self._refused(answer, time.monotonic() - started)
         job_id = str(_json(answer)["job_id"])
-        outcome = self.outcome(job_id, seconds=attack.case.timeout + PATIENCE)
+        outcome = self.outcome(job_id, seconds=attack.case.wall_seconds + PATIENCE)
         files: dict[str, bytes] = {}
         odd: tuple[str, ...] = ()
         took = time.monotonic() - started

@@ -26,6 +26,8 @@ ENTRYPOINTS = {"python3": "main.py", "node": "main.js", "bash": "main.sh", "ruby
 
 #: Seconds of wall clock a job gets unless its case says otherwise: short, because many attacks live until it ends.
 WALL_SECONDS = 2
+#: The same for one that ends by itself: a busy machine may take its time over it.
+PATIENT_SECONDS = 10
 #: MiB for the whole tree of a job unless its case says otherwise; node alone takes about 50.
 MEMORY_MB = 128
 
@@ -72,7 +74,8 @@ class Case:
     #: Must be neither in standard output nor in standard error.
     never: tuple[str, ...] = BREACH_WORDS
     checks: tuple[Check, ...] = ()
-    timeout: int = WALL_SECONDS
+    #: Seconds; None: WALL_SECONDS if it may live until then, else PATIENT_SECONDS.
+    timeout: int | None = None
     memory_mb: int = MEMORY_MB
     #: Further fields of the manifest.
     manifest: Mapping[str, Any] = field(default_factory=dict)
@@ -87,6 +90,13 @@ class Case:
     def verdicts(self) -> tuple[str, ...]:
         """The allowed verdicts, always as a tuple."""
         return (self.verdict,) if isinstance(self.verdict, str) else self.verdict
+
+    @property
+    def wall_seconds(self) -> int:
+        """What its job gets of wall clock."""
+        if self.timeout is not None:
+            return self.timeout
+        return WALL_SECONDS if "timeout" in self.verdicts else PATIENT_SECONDS
 
     def attacks(self, group: str) -> Iterator[Attack]:
         """The case in each of its languages."""
@@ -118,7 +128,7 @@ class Attack:
         fields: dict[str, Any] = {
             "entrypoint": ENTRYPOINTS[self.interpreter],
             "interpreter": self.interpreter,
-            "timeout": self.case.timeout,
+            "timeout": self.case.wall_seconds,
             "memory_mb": self.case.memory_mb,
             "env": {"HOSTILE_MARKER": marker},
         }

@@ -42,7 +42,7 @@ def test_nothing_wrong() -> None:
         ({"stdout": ""}, "did not print"),
         ({"stdout": "probed REACHED 127.0.0.1"}, "printed 'REACHED'"),
         ({"stderr": "ESCAPED"}, "printed 'ESCAPED'"),
-        ({"wall_seconds": 9.0}, "ran for 9.00 s"),
+        ({"wall_seconds": 19.0}, "ran for 19.00 s"),
     ],
 )
 def test_each_way_to_fail_is_seen(change: dict[str, Any], word: str) -> None:
