@@ -11,7 +11,8 @@ deploy/bootstrap/venv.sh
 deploy/bootstrap/browser.sh
 make --no-print-directory check
 export PYTHONPATH=services/broker:services/node
-pytest=(.venv/bin/python -m pytest)
+# The bound is for a run that does not end; each test has a deadline of its own.
+pytest=(timeout --kill-after 30 2700 .venv/bin/python -m pytest)
 [ $# -eq 0 ] || exec "${pytest[@]}" "$@"
 
 # Two runs side by side: tests of bundles and of faults mostly wait (for leases, containers), the others compute.
