@@ -12,7 +12,7 @@ deploy/bootstrap/browser.sh
 make --no-print-directory check
 export PYTHONPATH=services/broker:services/node
 # The bound is for a run that does not end; each test has a deadline of its own.
-pytest=(timeout --kill-after 30 2700 .venv/bin/python -m pytest)
+pytest=(timeout --foreground --kill-after 30 2700 .venv/bin/python -m pytest)
 [ $# -eq 0 ] || exec "${pytest[@]}" "$@"
 
 # Two runs side by side: tests of bundles and of faults mostly wait (for leases, containers), the others compute.
