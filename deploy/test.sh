@@ -20,7 +20,7 @@ waiting=(tests/integration tests/failover tests/chaos)
 log=$(mktemp)
 "${pytest[@]}" -o cache_dir=.pytest_cache/waiting "${waiting[@]}" >"$log" 2>&1 &
 waits=$!
-trap 'kill -INT "$waits" 2>/dev/null || true' EXIT
+trap 'kill "$waits" 2>/dev/null || true' EXIT  # TERM: what a shell starts in the background is deaf to INT
 failed=0
 "${pytest[@]}" "${waiting[@]/#/--ignore=}" || failed=1
 say "waiting for the other run: ${waiting[*]}"
