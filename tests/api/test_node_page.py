@@ -9,7 +9,7 @@ from api.keyed import Keyed, keyed
 from api.rig import Api, Node, Started, running
 from broker.domain.words import NodeEventKind
 from broker.store.ops.node_events import KEPT
-from broker.store.records import NodeEvent
+from broker.store.records.node import NodeEvent
 
 pytestmark = pytest.mark.anyio
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from api.rig import Api, Node, Started
-from broker.store.records import ClaimGrant, ClaimRequest
+from broker.store.records.attempt import ClaimGrant, ClaimRequest
 
 pytestmark = pytest.mark.anyio
 

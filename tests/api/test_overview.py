@@ -14,7 +14,8 @@ from api.rig import LONG_ENOUGH, Api, Started
 from broker.api.app import make_app
 from broker.errors import OverloadedError
 from broker.service.events import CLIENT_WATCHERS, MAX_JOBS, MAX_WATCHERS, OWN_WATCHERS
-from broker.store.records import Flow, Node
+from broker.store.records.node import Node
+from broker.store.records.upkeep import Flow
 
 pytestmark = pytest.mark.anyio
 

@@ -25,7 +25,7 @@ from api.rig import Api, Started, running
 from broker.domain.addresses import Allowed, is_public
 from broker.errors import OverloadedError, StoreBrokenError
 from broker.service import callbacks, webhooks
-from broker.store.records import Webhook
+from broker.store.records.submission import Webhook
 from support.clock import FakeClock
 from support.readme import WHOLE_JOBS, examples
 

@@ -7,7 +7,7 @@ in any order that Hypothesis thinks of, and compares everything that can be seen
 from dataclasses import dataclass, field
 
 from broker.domain.barring import barring
-from broker.store.records import NewJob
+from broker.store.records.submission import NewJob
 
 TTL = 1000.0
 SLACK = 10.0

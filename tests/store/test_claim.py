@@ -6,7 +6,7 @@ import pytest
 
 from broker.domain.words import JobStatus
 from broker.store.base import Store
-from broker.store.records import ClaimRequest
+from broker.store.records.attempt import ClaimRequest
 from support.jobs import PYTHON, RUBY, TTL, claim, complete, new_job, register, submit
 from support.stores import Heard
 

@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from broker.domain.barring import base_of
 from broker.domain.words import AttemptOutcome, Failure
 from broker.store.base import Store
-from broker.store.records import SweepPolicy
+from broker.store.records.upkeep import SweepPolicy
 from store.model import CANCEL_GRACE, GRACE, SLACK, TTL, Model
 from support.clock import FakeClock
 from support.jobs import PYTHON, RUBY, claim, completion, new_job, register, submit

@@ -4,7 +4,7 @@ import pytest
 
 from broker.domain.words import JobStatus
 from broker.store.base import Store
-from broker.store.records import JobFilter
+from broker.store.records.job import JobFilter
 from support.jobs import claim, new_job, register, submit
 
 pytestmark = pytest.mark.anyio

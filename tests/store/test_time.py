@@ -7,7 +7,7 @@ import pytest
 
 from broker.domain.words import AttemptOutcome, JobStatus
 from broker.store.base import Store
-from broker.store.records import NodeLease
+from broker.store.records.node import NodeLease
 from support.jobs import POLICY, PYTHON, RUBY, TTL, claim, complete, new_job, register, submit
 from support.stores import Heard, opened
 

@@ -8,7 +8,9 @@ import pytest
 from broker.domain.barring import barring
 from broker.domain.words import AttemptOutcome, Failure
 from broker.store.base import Store
-from broker.store.records import ClaimedJob, Job, NewJob, StoredFile
+from broker.store.records.attempt import ClaimedJob
+from broker.store.records.job import Job, StoredFile
+from broker.store.records.submission import NewJob
 from support.jobs import POLICY, PYTHON, TTL, claim, complete, new_job, register, submit
 from support.stores import Heard
 

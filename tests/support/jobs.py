@@ -7,18 +7,10 @@ from typing import Any
 from broker.domain.placement import JobClass
 from broker.domain.words import AttemptOutcome, Failure
 from broker.store.base import Store
-from broker.store.records import (
-    ClaimedJob,
-    ClaimRequest,
-    Completion,
-    CompletionOutcome,
-    Idempotency,
-    NewJob,
-    Registration,
-    Submission,
-    SubmitOutcome,
-    SweepPolicy,
-)
+from broker.store.records.attempt import ClaimedJob, ClaimRequest, Completion, CompletionOutcome
+from broker.store.records.node import Registration
+from broker.store.records.submission import Idempotency, NewJob, Submission, SubmitOutcome
+from broker.store.records.upkeep import SweepPolicy
 
 PYTHON = JobClass("python3").key()
 RUBY = JobClass("ruby").key()

@@ -8,7 +8,7 @@ import pytest
 
 from broker.service.links import FLAP_MEMORY_SECONDS, IN_FLIGHT_SECONDS, Graces, Link, Links
 from broker.service.sessions import NodeSession, SessionBook
-from broker.store.records import Node
+from broker.store.records.node import Node
 from support.clock import FakeClock
 
 pytestmark = pytest.mark.anyio

@@ -17,7 +17,7 @@ from broker.service.live.follow import AttemptBegan, Cursor, Ended, Event, Gap, 
 from broker.service.live.text import whole_characters
 from broker.service.live.window import Window
 from broker.store.changes import Step
-from broker.store.records import Job, Result
+from broker.store.records.job import Job, Result
 
 JOB = "job"
 

@@ -7,7 +7,7 @@ from broker.domain.placement import JobClass
 from broker.errors import OverloadedError
 from broker.service.matching import ClaimQueue, Waiter
 from broker.service.sessions import Crowd, NodeSession, SessionBook
-from broker.store.records import Node
+from broker.store.records.node import Node
 
 pytestmark = pytest.mark.anyio
 

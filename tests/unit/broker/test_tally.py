@@ -7,7 +7,7 @@ import pytest
 from broker.domain.words import Failure, JobStatus
 from broker.service.tally import SLICE_SECONDS, SLICES, Tally
 from broker.store.changes import Step
-from broker.store.records import Flow
+from broker.store.records.upkeep import Flow
 
 P, A, R, C, F = JobStatus.PENDING, JobStatus.ASSIGNED, JobStatus.RUNNING, JobStatus.COMPLETED, JobStatus.FAILED
 NOW = 1_000_000.0

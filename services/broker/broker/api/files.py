@@ -17,7 +17,7 @@ from broker.api.sandrun_words import WORDS
 from broker.api.state import broker_of
 from broker.api.tarball import TarResponse
 from broker.service.submit import SANDRUN
-from broker.store.records import Job, StoredFile
+from broker.store.records.job import Job, StoredFile
 
 __all__ = ["artifact_json", "router"]
 

@@ -12,7 +12,7 @@ from broker.api.lean import LeanRoute
 from broker.api.render import Json
 from broker.api.state import broker_of
 from broker.domain.placement import JobClass
-from broker.store.records import JobInput
+from broker.store.records.job import JobInput
 
 __all__ = ["router"]
 

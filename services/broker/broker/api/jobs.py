@@ -34,7 +34,8 @@ from broker.domain.words import Failure, JobStatus
 from broker.service.forecast import MOST_COUNTED
 from broker.service.submit import SANDRUN
 from broker.service.uploads import make_job
-from broker.store.records import JobFilter, Result, StoredFile, SubmitOutcome
+from broker.store.records.job import JobFilter, Result, StoredFile
+from broker.store.records.submission import SubmitOutcome
 from broker.wire.jobs import JobIds, SubmitBatch, SubmitJob
 
 __all__ = ["router"]

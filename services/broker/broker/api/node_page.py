@@ -25,7 +25,7 @@ from broker.service.broker import Broker
 from broker.service.overview import node_state
 from broker.service.sessions import NodeSession
 from broker.store.node_log import Place
-from broker.store.records import HeldByNode, NodeEvent
+from broker.store.records.node import HeldByNode, NodeEvent
 
 __all__ = ["router"]
 

@@ -12,7 +12,8 @@ from broker.clock import iso
 from broker.domain.words import Failure
 from broker.service.reasons import NOTHING, Told, why_failed
 from broker.service.waiting import Waiting
-from broker.store.records import Attempt, ClaimedJob, Job, Lost, Ref, Result
+from broker.store.records.attempt import Attempt, ClaimedJob, Lost, Ref
+from broker.store.records.job import Job, Result
 
 __all__ = ["Json", "attempt_json", "claimed_json", "job_json", "lost_json", "ref_json", "result_json"]
 

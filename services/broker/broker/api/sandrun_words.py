@@ -7,7 +7,7 @@ from typing import Any
 from broker.api.render import job_json
 from broker.domain.words import JobStatus
 from broker.service.reasons import Told
-from broker.store.records import Result, StoredFile
+from broker.store.records.job import Result, StoredFile
 
 __all__ = ["WORDS", "status_json"]
 

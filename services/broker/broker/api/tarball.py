@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from broker.service.files import Files
-from broker.store.records import StoredFile
+from broker.store.records.job import StoredFile
 
 __all__ = ["TarResponse"]
 

@@ -17,7 +17,7 @@ from broker.api.render import Json
 from broker.api.state import broker_of
 from broker.errors import NotFoundError
 from broker.service.broker import Broker
-from broker.store.records import UsageRow
+from broker.store.records.access import UsageRow
 
 __all__ = ["router"]
 

@@ -12,7 +12,7 @@ from broker.service.matching import ClaimQueue
 from broker.service.sessions import NodeSession, SessionBook
 from broker.settings import Settings
 from broker.store.base import Store
-from broker.store.records import ClaimedJob, ClaimGrant, ClaimRequest
+from broker.store.records.attempt import ClaimedJob, ClaimGrant, ClaimRequest
 from broker.wire.nodes import Claim
 
 __all__ = ["Claims", "Grant"]

@@ -28,7 +28,8 @@ from broker.store.base import Store
 from broker.store.blobs.folder import BlobFolder, OpenBlob
 from broker.store.blobs.writer import Blob, BlobWriter
 from broker.store.changes import Step
-from broker.store.records import Completion, StoredFile
+from broker.store.records.attempt import Completion
+from broker.store.records.job import StoredFile
 
 __all__ = ["Files"]
 

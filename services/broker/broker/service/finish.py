@@ -16,7 +16,8 @@ from broker.service.links import Links
 from broker.service.sessions import SessionBook
 from broker.settings import Settings
 from broker.store.base import Store
-from broker.store.records import CancelOutcome, Completion, CompletionOutcome, JobFilter, Lost, Ref, StoredFile
+from broker.store.records.attempt import CancelOutcome, Completion, CompletionOutcome, Lost, Ref
+from broker.store.records.job import JobFilter, StoredFile
 from broker.wire.nodes import Artifact, Completed, DroppedArtifact, NodeCall, Release, Start
 
 __all__ = ["Finishing", "judge"]

@@ -17,7 +17,7 @@ from broker.service.matching import ClaimQueue
 from broker.service.pace import Pace, Seconds
 from broker.service.sessions import NodeSession, ProfileGroup, SessionBook
 from broker.store.base import Store
-from broker.store.records import Job
+from broker.store.records.job import Job
 
 __all__ = ["Forecast", "Load", "Place"]
 

@@ -25,7 +25,7 @@ from broker.errors import (
 from broker.logs import EventLog
 from broker.settings import Settings
 from broker.store.access import AccessStore
-from broker.store.records import Key
+from broker.store.records.access import Key
 
 __all__ = ["FILE_KEYS", "Held", "Keys", "Shown"]
 

@@ -15,7 +15,8 @@ from broker.service.sessions import NodeSession, SessionBook, hash_token, new_to
 from broker.settings import Settings
 from broker.store.base import Store
 from broker.store.ops.keys import NO_HASH
-from broker.store.records import HeldAttempt, Lost, Node, Ref, Registration
+from broker.store.records.attempt import HeldAttempt, Lost, Ref
+from broker.store.records.node import Node, Registration
 from broker.wire.nodes import Beat, Register
 from broker.wire.nodes import Link as LinkCall
 

@@ -11,7 +11,8 @@ from broker.service.sessions import NodeSession, SessionBook
 from broker.service.waits import EndWaits
 from broker.settings import Settings
 from broker.store.base import Store
-from broker.store.records import Attempt, Job, JobFilter, JobInput, Result
+from broker.store.records.attempt import Attempt
+from broker.store.records.job import Job, JobFilter, JobInput, Result
 
 __all__ = ["Queries"]
 

@@ -23,7 +23,8 @@ from broker.service.keys import Keys
 from broker.settings import Settings
 from broker.store.changes import Owned
 from broker.store.ops.usage import day_of
-from broker.store.records import Holding, NewJob, UsageRow
+from broker.store.records.access import Holding, UsageRow
+from broker.store.records.submission import NewJob
 
 __all__ = ["Arrival", "Quotas", "Rates"]
 

@@ -16,7 +16,7 @@ from broker.service.sessions import NodeSession, SessionBook
 from broker.service.webhooks import Webhooks
 from broker.settings import Settings
 from broker.store.base import Store
-from broker.store.records import SweepPolicy, Swept
+from broker.store.records.upkeep import SweepPolicy, Swept
 
 __all__ = ["Reaper"]
 

@@ -18,7 +18,8 @@ from broker.service.forecast import Forecast, Place
 from broker.service.sessions import SessionBook
 from broker.service.waiting import SAY, Outlook, Waiting
 from broker.store.base import Store
-from broker.store.records import Attempt, Job
+from broker.store.records.attempt import Attempt
+from broker.store.records.job import Job
 from broker.store.tables import NEVER
 
 __all__ = ["NOTHING", "Reasons", "RejectsAt", "Told", "why_failed"]

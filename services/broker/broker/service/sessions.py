@@ -16,7 +16,7 @@ from broker.domain.barring import barred_from
 from broker.domain.placement import JobClass, NodeProfile, can_run, distance
 from broker.domain.words import NodeEventKind
 from broker.errors import MissingKeyError, SessionEndedError, UnknownNodeError
-from broker.store.records import Node, NodeEvent, NodeLease
+from broker.store.records.node import Node, NodeEvent, NodeLease
 
 __all__ = ["Crowd", "NodeSession", "ProfileGroup", "SessionBook", "hash_token", "new_token"]
 

@@ -26,7 +26,8 @@ from broker.service.tally import Tally
 from broker.service.webhooks import Webhooks
 from broker.settings import Settings
 from broker.store.base import Store
-from broker.store.records import Idempotency, NewJob, StoredFile, Submission, SubmitOutcome, Webhook
+from broker.store.records.job import StoredFile
+from broker.store.records.submission import Idempotency, NewJob, Submission, SubmitOutcome, Webhook
 from broker.wire.jobs import SubmitJob
 
 log = EventLog("broker.jobs")

@@ -11,7 +11,7 @@ from typing import Any
 
 from broker.domain.words import JobStatus
 from broker.store.changes import Step
-from broker.store.records import Flow
+from broker.store.records.upkeep import Flow
 
 __all__ = ["SLICES", "SLICE_SECONDS", "Tally"]
 

@@ -11,7 +11,7 @@ from broker.domain.placement import JobClass, lacking
 from broker.domain.words import WaitReason
 from broker.service.forecast import Forecast, Place
 from broker.service.sessions import NodeSession, ProfileGroup, SessionBook
-from broker.store.records import Job
+from broker.store.records.job import Job
 
 __all__ = ["SAY", "Outlook", "Waiting"]
 

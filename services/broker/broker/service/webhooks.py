@@ -16,7 +16,8 @@ from broker.clock import Clock, iso
 from broker.errors import BrokerError
 from broker.logs import EventLog
 from broker.service.callbacks import Caller
-from broker.store.records import Result, Webhook
+from broker.store.records.job import Result
+from broker.store.records.submission import Webhook
 from broker.store.webhooks import WebhookStore
 
 __all__ = ["Webhooks"]

@@ -5,7 +5,8 @@ from typing import Protocol
 
 from broker.store.ops import keys as ops
 from broker.store.reader import Reader
-from broker.store.records import Key, Ref, UsageRow
+from broker.store.records.access import Key, UsageRow
+from broker.store.records.attempt import Ref
 from broker.store.sql import keys
 from broker.store.writer import GroupWriter
 

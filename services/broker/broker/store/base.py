@@ -13,30 +13,21 @@ from broker.store.access import AccessStore
 from broker.store.changes import Changes
 from broker.store.load import StoreLoad
 from broker.store.node_log import NodeLog
-from broker.store.records import (
+from broker.store.records.attempt import (
     Attempt,
-    Backlog,
     CancelOutcome,
     ClaimGrant,
     ClaimRequest,
     Completion,
     CompletionOutcome,
     HeldAttempt,
-    Job,
-    JobFilter,
-    JobInput,
     Lost,
-    Node,
-    NodeLease,
     Ref,
-    Registration,
-    Result,
-    StoredFile,
-    Submission,
-    SubmitOutcome,
-    SweepPolicy,
-    Swept,
 )
+from broker.store.records.job import Job, JobFilter, JobInput, Result, StoredFile
+from broker.store.records.node import Node, NodeLease, Registration
+from broker.store.records.submission import Submission, SubmitOutcome
+from broker.store.records.upkeep import Backlog, SweepPolicy, Swept
 from broker.store.webhooks import WebhookStore
 
 __all__ = ["Store", "Subscriber"]

@@ -8,7 +8,7 @@ from typing import Protocol
 from broker.domain.words import JobStatus, NodeEventKind
 from broker.store.ops import node_events
 from broker.store.reader import Reader, attempt_of
-from broker.store.records import HeldByNode, NodeAttempt, NodeEvent
+from broker.store.records.node import HeldByNode, NodeAttempt, NodeEvent
 from broker.store.sql import nodes
 from broker.store.transaction import Transaction
 from broker.store.writer import GroupWriter

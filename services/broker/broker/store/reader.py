@@ -12,7 +12,9 @@ from typing import Any
 
 from broker.domain.words import AttemptOutcome, Failure, JobStatus, LostReason
 from broker.store.ops.finish import why_lost
-from broker.store.records import Attempt, HeldAttempt, Job, JobFilter, JobInput, Lost, Node, Result, StoredFile
+from broker.store.records.attempt import Attempt, HeldAttempt, Lost
+from broker.store.records.job import Job, JobFilter, JobInput, Result, StoredFile
+from broker.store.records.node import Node
 from broker.store.sql import files, reads
 from broker.store.transaction import Row
 

@@ -22,32 +22,22 @@ from broker.store.node_log import SqliteNodeLog
 from broker.store.ops import claim as claiming
 from broker.store.ops import files, finish, nodes, submit, sweep
 from broker.store.reader import Reader
-from broker.store.records import (
+from broker.store.records.access import Holding
+from broker.store.records.attempt import (
     Attempt,
-    Backlog,
     CancelOutcome,
     ClaimGrant,
     ClaimRequest,
     Completion,
     CompletionOutcome,
-    Flow,
     HeldAttempt,
-    Holding,
-    Job,
-    JobFilter,
-    JobInput,
     Lost,
-    Node,
-    NodeLease,
     Ref,
-    Registration,
-    Result,
-    StoredFile,
-    Submission,
-    SubmitOutcome,
-    SweepPolicy,
-    Swept,
 )
+from broker.store.records.job import Job, JobFilter, JobInput, Result, StoredFile
+from broker.store.records.node import Node, NodeLease, Registration
+from broker.store.records.submission import Submission, SubmitOutcome
+from broker.store.records.upkeep import Backlog, Flow, SweepPolicy, Swept
 from broker.store.sql import keys, upkeep
 from broker.store.transaction import Transaction
 from broker.store.webhooks import SqliteWebhooks

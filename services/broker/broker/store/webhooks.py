@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from broker.store.reader import Reader
-from broker.store.records import Webhook
+from broker.store.records.submission import Webhook
 from broker.store.sql import webhooks
 from broker.store.writer import GroupWriter
 

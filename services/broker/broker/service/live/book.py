@@ -12,7 +12,8 @@ from broker.errors import OverloadedError
 from broker.service.links import Links
 from broker.service.live.window import Window
 from broker.store.changes import Step
-from broker.store.records import Job, Ref
+from broker.store.records.attempt import Ref
+from broker.store.records.job import Job
 
 __all__ = ["STREAMS", "AttemptLog", "Chunk", "FollowOrder", "LiveBook", "Watch"]
 

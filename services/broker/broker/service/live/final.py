@@ -5,7 +5,7 @@ from typing import Any
 
 from broker.domain.words import Failure
 from broker.service.live.window import Piece
-from broker.store.records import Result
+from broker.store.records.job import Result
 
 __all__ = ["FinalStream", "final_streams"]
 

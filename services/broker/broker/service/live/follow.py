@@ -9,7 +9,7 @@ from broker.service.live.final import FinalStream, final_streams
 from broker.service.live.text import whole_characters
 from broker.service.live.window import Piece, Source, next_piece
 from broker.service.queries import Queries
-from broker.store.records import Job, Result
+from broker.store.records.job import Job, Result
 
 __all__ = ["AttemptBegan", "Cursor", "Ended", "Event", "Gap", "KeepAlive", "Output", "StatusChanged", "follow"]
 

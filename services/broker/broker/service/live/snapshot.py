@@ -9,7 +9,7 @@ from broker.service.live.final import FinalStream, final_streams
 from broker.service.live.text import whole_characters
 from broker.service.live.window import Source
 from broker.service.queries import Queries
-from broker.store.records import Job
+from broker.store.records.job import Job
 
 __all__ = ["Snapshot", "StreamText", "take"]
 

@@ -7,7 +7,7 @@ from broker.domain.barring import barred_from, base_of
 from broker.domain.words import JobStatus
 from broker.store.changes import Step
 from broker.store.ops.sweep import promote
-from broker.store.records import ClaimedJob, ClaimGrant, ClaimRequest
+from broker.store.records.attempt import ClaimedJob, ClaimGrant, ClaimRequest
 from broker.store.sql import life
 from broker.store.transaction import Row, Transaction, id_list
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable
 
-from broker.store.records import StoredFile
+from broker.store.records.job import StoredFile
 from broker.store.sql import files
 from broker.store.transaction import Transaction, id_list
 

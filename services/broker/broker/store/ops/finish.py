@@ -9,7 +9,7 @@ from broker.domain.words import AttemptOutcome, Failure, JobStatus, LostReason
 from broker.store.changes import Step
 from broker.store.ops import files, verifying
 from broker.store.ops.ending import Judged, Measured, Settled, end_pending, settle
-from broker.store.records import CancelOutcome, Completion, CompletionOutcome, Lost, Ref
+from broker.store.records.attempt import CancelOutcome, Completion, CompletionOutcome, Lost, Ref
 from broker.store.sql import life
 from broker.store.transaction import Transaction
 

@@ -6,7 +6,9 @@ from dataclasses import asdict
 from broker.domain.words import NodeEventKind
 from broker.store.ops.node_events import note
 from broker.store.ops.sweep import rescue
-from broker.store.records import Key, NodeEvent, Ref
+from broker.store.records.access import Key
+from broker.store.records.attempt import Ref
+from broker.store.records.node import NodeEvent
 from broker.store.sql import keys
 from broker.store.transaction import Transaction
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable
 
-from broker.store.records import NodeEvent
+from broker.store.records.node import NodeEvent
 from broker.store.sql import nodes
 from broker.store.transaction import Transaction
 

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from broker.domain.words import NodeEventKind
 from broker.store.ops.node_events import note
 from broker.store.ops.sweep import rescue
-from broker.store.records import NodeEvent, NodeLease, Ref, Registration
+from broker.store.records.attempt import Ref
+from broker.store.records.node import NodeEvent, NodeLease, Registration
 from broker.store.sql import nodes as sql
 from broker.store.sql import upkeep
 from broker.store.transaction import Transaction

@@ -9,7 +9,7 @@ from broker.domain.words import AttemptOutcome, NodeEventKind
 from broker.store.ops.ending import Judged, settle
 from broker.store.ops.keys import NO_HASH
 from broker.store.ops.node_events import note
-from broker.store.records import NodeEvent
+from broker.store.records.node import NodeEvent
 from broker.store.sql import life, restored
 from broker.store.transaction import Transaction
 

@@ -8,7 +8,7 @@ from broker.domain.words import JobStatus
 from broker.store.changes import Step
 from broker.store.ops import files
 from broker.store.ops.usage import CACHED, SUBMITTED, meter_job
-from broker.store.records import NewJob, Submission, SubmitOutcome, SubmittedJob
+from broker.store.records.submission import NewJob, Submission, SubmitOutcome, SubmittedJob
 from broker.store.sql import life, upkeep, webhooks
 from broker.store.tables import NEVER
 from broker.store.transaction import Transaction

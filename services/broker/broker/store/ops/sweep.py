@@ -7,7 +7,8 @@ from broker.domain.words import AttemptOutcome, Failure, JobStatus
 from broker.store.changes import Owned
 from broker.store.ops import files, node_events
 from broker.store.ops.ending import Judged, end_pending, settle
-from broker.store.records import Ref, SweepPolicy, Swept
+from broker.store.records.attempt import Ref
+from broker.store.records.upkeep import SweepPolicy, Swept
 from broker.store.sql import life, upkeep
 from broker.store.transaction import Transaction, id_list
 

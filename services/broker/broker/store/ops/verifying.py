@@ -9,7 +9,7 @@ from typing import Any
 
 from broker.domain.verification import result_digest
 from broker.domain.words import AttemptOutcome
-from broker.store.records import Completion
+from broker.store.records.attempt import Completion
 from broker.store.sql import life
 from broker.store.transaction import Transaction
 
