@@ -150,16 +150,26 @@ async def test_the_end_of_a_job_is_told_signed_and_without_its_output(tmp_path: 
     async with telling(tmp_path, webhook_allow="127.0.0.1") as api:
         job_id = await finish(api, callback_url=receiver.url, labels={"a": "b"})
         assert (await settled(api, job_id))["state"] == "delivered"
+        assert (await api.ok("GET", f"/jobs/{job_id}/input"))["callback_url"] == receiver.url
     ((headers, body),) = receiver.got
     said = json.loads(body)
     assert (said["type"], said["data"]["job_id"], said["data"]["exit_code"]) == ("job.failed", job_id, 3)
-    assert said["data"]["labels"] == {"a": "b"}
+    assert (said["data"]["labels"], said["data"]["verify"]) == ({"a": "b"}, None)
     assert said["data"]["output_bytes"] == 100_000
     assert len(body) < 2000
     signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
     expected = base64.b64encode(hmac.new(SECRET, signed, hashlib.sha256).digest()).decode()
     assert headers["webhook-signature"] == f"v1,{expected}"
     assert headers["host"] == f"127.0.0.1:{receiver.port}"
+
+
+async def test_of_a_verified_job_it_is_told_how_far_that_came(tmp_path: Path, receiver: Receiver) -> None:
+    async with telling(tmp_path, webhook_allow="127.0.0.1") as api:
+        job_id = await finish(api, callback_url=receiver.url, verify={"replicas": 2, "quorum": 2})
+        await api.ok("DELETE", f"/jobs/{job_id}")
+        await settled(api, job_id)
+    told = json.loads(receiver.got[0][1])["data"]["verify"]
+    assert told == {"replicas": 2, "quorum": 2, "results": 1, "equal": 1}
 
 
 async def test_the_check_in_the_documentation(tmp_path: Path, receiver: Receiver) -> None:

@@ -125,6 +125,20 @@ async def test_in_one_class_the_position_is_exact_and_estimates_are_right_within
         assert 0.7 < middle < 1.4, "nor is it wrong all in one direction"
 
 
+async def test_slots_of_a_node_that_has_run_a_verified_job_are_not_counted_for_it(tmp_path: Path) -> None:
+    async with simulation(tmp_path, seed=2) as sim:
+        first = await sim.submit(10.0, verify={"replicas": 2, "quorum": 2})
+        await sim.node("python3", slots=4)
+        assert await sim.step(), "its first result has come"
+        await sim.node("python3", "ruby", slots=1)
+        other = await sim.submit(10.0, interpreter="ruby", priority=9)
+        await sim.claim_all()
+        assert other in sim.starts
+        told = await sim.foretell(first)
+        assert told is not None
+        assert told.waiting.estimate == pytest.approx(10.0), "not at once, on the four slots of the node that ran it"
+
+
 def pool(*runs: str, free: float = 0.0, ends: tuple[float, ...] = ()) -> Pool:
     return Pool(frozenset(runs), moments(ends, free))
 

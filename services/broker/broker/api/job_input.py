@@ -23,10 +23,13 @@ router = APIRouter(route_class=LeanRoute, tags=["jobs"])
 async def job_input(request: Request, job_id: str) -> Response:
     """Everything that was submitted: code, arguments, files, limits, wishes. Without `job_id`, `not_before` and
     `deadline`, which belonged to that moment, it is a body for POST /submit."""
-    return Json(_input_json(await broker_of(request).queries.job_input(job_id)))
+    broker = broker_of(request)
+    found = await broker.queries.job_input(job_id)
+    told = await broker.webhooks.of_job(job_id)
+    return Json(_input_json(found, told[0].url if told else None))
 
 
-def _input_json(found: JobInput) -> dict[str, Any]:
+def _input_json(found: JobInput, callback_url: str | None) -> dict[str, Any]:
     job = found.job
     content: dict[str, Any] = {
         "job_id": job.id,
@@ -39,6 +42,7 @@ def _input_json(found: JobInput) -> dict[str, Any]:
         "code": found.code,
         "retry_on": found.retry_on.split(",") if found.retry_on else None,
         "cache": found.cache,
+        "callback_url": callback_url,
         "labels": job.labels,
         "submitter": job.submitter,
         "verify": {"replicas": job.replicas, "quorum": job.quorum} if job.quorum else None,

@@ -65,7 +65,7 @@ def job_json(job: Job, told: Told = NOTHING) -> dict[str, Any]:
         "waiting_for": told.waiting_for,
         "explanation": told.explanation,
         "queue": queue_json(told.waiting) if told.waiting else None,
-        "verify": _verify_json(job),
+        "verify": job.verify,
     }
 
 
@@ -82,18 +82,6 @@ def queue_json(waiting: Waiting) -> dict[str, Any]:
         "slots_free": waiting.slots_free,
         "run_at": iso(waiting.run_at),
         "rejected_at": iso(waiting.rejected_at),
-    }
-
-
-def _verify_json(job: Job) -> dict[str, int | None] | None:
-    """How far the verification of a job is."""
-    if job.quorum is None:
-        return None
-    return {
-        "replicas": job.replicas,
-        "quorum": job.quorum,
-        "results": job.results or 0,
-        "equal": job.equal or 0,
     }
 
 
@@ -123,7 +111,7 @@ def result_json(result: Result, artifacts: Sequence[dict[str, Any]] = ()) -> dic
         "artifacts": artifacts,
         "artifacts_dropped": [],
         "message": None,
-        "verify": _verify_json(job),
+        "verify": job.verify,
         "verified": None,
     }
     if result.details:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from broker.clock import Clock
+from broker.domain.barring import barred_from
 from broker.domain.fairshare import FairShare
 from broker.domain.line import Pool, moments, residuals, seconds_until_start
 from broker.service.matching import ClaimQueue
@@ -45,6 +46,12 @@ class Load:
     waiting: int = 0
     ages: list[float] = field(default_factory=list)
     means: list[Seconds | None] = field(default_factory=list)
+    node_id: str | None = None
+    """Of a node that some pending class bars: it has a load of its own."""
+
+    def can_run(self, class_key: str) -> bool:
+        """Whether its nodes could run the class and are not barred from it."""
+        return self.group.can_run(class_key) and not (self.node_id and self.node_id in barred_from(class_key))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +94,7 @@ class Forecast:
 
     async def place(self, job: Job, loads: Sequence[Load], most: int = MOST_COUNTED) -> Place | None:
         """A claimable job's place; None when none of the live nodes (`loads`) could run it."""
-        own = [load for load in loads if load.group.can_run(job.class_key)]
+        own = [load for load in loads if load.can_run(job.class_key)]
         if not own:
             return None
         direct, others = self._competing(job, loads, own)
@@ -108,9 +115,9 @@ class Forecast:
         bounds = dict(zip(known, self._queue.bounds(known), strict=True))
         better = sorted((key for key in known if bounds[key] <= job.rank), key=lambda key: bounds[key])
         better = better[: min(MOST_CLASSES, max(1, MOST_MATCHES // max(1, len(loads))))]
-        direct = [key for key in better if any(load.group.can_run(key) for load in own)]
-        shared = [load for load in loads if any(load.group.can_run(key) for key in direct)]
-        others = [key for key in better if key not in direct and any(load.group.can_run(key) for load in shared)]
+        direct = [key for key in better if any(load.can_run(key) for load in own)]
+        shared = [load for load in loads if any(load.can_run(key) for key in direct)]
+        others = [key for key in better if key not in direct and any(load.can_run(key) for load in shared)]
         return [job.class_key, *direct], others
 
     async def _estimate(self, job: Job, ahead: Mapping[str, float], loads: Sequence[Load], sample: int) -> float | None:
@@ -150,7 +157,7 @@ class Forecast:
         merged: dict[frozenset[str], list[Load]] = {}
         wanted = set(classes)
         for load in loads:
-            runs = frozenset(key for key in wanted if load.group.can_run(key))
+            runs = frozenset(key for key in wanted if load.can_run(key))
             if runs:
                 merged.setdefault(runs, []).append(load)
         pools = []
@@ -168,10 +175,11 @@ class Forecast:
         return pools
 
     def _sum_up(self, now: float) -> list[Load]:
-        loads: dict[int, Load] = {}
+        loads: dict[tuple[int, str | None], Load] = {}
         for session in self._book:
             if not session.claims_nothing and session.alive(now):
-                load = loads.setdefault(id(session.group), Load(session.group))
+                alone = session.node_id if self._queue.bars(session.node_id) else None
+                load = loads.setdefault((id(session.group), alone), Load(session.group, node_id=alone))
                 self._add(load, session, now)
         return list(loads.values())
 

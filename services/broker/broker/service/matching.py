@@ -84,6 +84,10 @@ class ClaimQueue:
         barred = self._barred.get(session.node_id)
         return tuple(key for key in keys if key not in barred) if barred else keys
 
+    def bars(self, node_id: str) -> bool:
+        """Whether some pending class is not for this node."""
+        return node_id in self._barred
+
     def bounds(self, class_keys: Iterable[str]) -> tuple[float, ...]:
         """For each class a rank below which it has nothing claimable."""
         return tuple(self._pending.get(key, UNKNOWN) for key in class_keys)

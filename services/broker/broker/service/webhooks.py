@@ -201,6 +201,7 @@ def _payload(result: Result) -> str:
         "completed_at": iso(job.completed_at),
         "limit": details.get("limit"),
         "usage": details.get("usage"),
+        "verify": job.verify,
         "output_bytes": details.get("output_bytes", len(result.output.encode())),
         "error_bytes": details.get("error_bytes", len(result.error.encode())),
         "files": job.file_count,

@@ -62,6 +62,14 @@ class Job:
     equal: int | None = None
     """The most of these that are the same."""
 
+    @property
+    def verify(self) -> dict[str, int | None] | None:
+        """How far its verification is, as clients and webhooks are told; None when it is not to be verified."""
+        if self.quorum is None:
+            return None
+        asked = {"replicas": self.replicas, "quorum": self.quorum}
+        return {**asked, "results": self.results or 0, "equal": self.equal or 0}
+
 
 @dataclass(frozen=True, slots=True)
 class JobInput:
