@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from broker.store.migrate import migrate
-from broker.store.sql import life, nodes, reads, upkeep
+from broker.store.sql import history, life, nodes, reads, upkeep
 
 DEPTH = 20_000
 """Jobs in the table: a fifth each of pending, waiting, held, completed and failed."""
@@ -30,6 +30,7 @@ FROM n
 
 EXPECTED = {
     "claim: heads of a class": (life.READY_HEADS, "job_ready"),
+    "traces: jobs that ended": (history.HISTORIES, "sqlite_autoindex_job_states_1"),
     "claim: what a node holds": (life.COUNT_HELD, "job_held"),
     "claim: a repeated number": (life.GRANTED_BEFORE, "job_held"),
     "complete: the job": (life.JUDGE_ONE, "sqlite_autoindex_job_states_1"),
@@ -81,7 +82,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Conne
 
 
 def plan(database: sqlite3.Connection, sql: str) -> list[str]:
-    parameters = dict.fromkeys(re.findall(r":(\w+)", sql), 1) | {"seqs": "[1]"}
+    parameters = dict.fromkeys(re.findall(r":(\w+)", sql), 1) | {"seqs": "[1]", "ids": '["job-1"]'}
     return [row[3] for row in database.execute("EXPLAIN QUERY PLAN " + sql, parameters)]
 
 

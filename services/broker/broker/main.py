@@ -1,18 +1,21 @@
 """Starts the broker as one process: settings, logging, server, signals."""
 
 import gc
+import os
 import resource
 import signal
 import sys
 
 import uvicorn
 
+from broker import __version__, trace_settings
 from broker.api.app import make_app
 from broker.clock import SteadyClock
 from broker.errors import StartError
 from broker.logs import set_up
 from broker.server import Server
 from broker.service.broker import Broker
+from broker.service.traces import Sink
 from broker.settings import Settings, load_settings, refuse_open
 from broker.shell.limits import Doors, parse_networks
 from broker.shell.protocol import Shell, protocol
@@ -31,10 +34,19 @@ SPARE_FILES = 64
 """Open files that are no connections: the database, the log, links to the outside."""
 
 
-def build(settings: Settings) -> Broker:
+def build(settings: Settings, sink: Sink | None = None) -> Broker:
     """A broker on a SQLite file."""
     store = SqliteStore(settings.database, durable=settings.durability == "full", max_queued=settings.max_queued_writes)
-    return Broker(settings, store, SteadyClock)
+    return Broker(settings, store, SteadyClock, sink)
+
+
+def _sink(wanted: bool) -> Sink | None:
+    """Where traces go. Loaded only when somebody wants them: it takes 0.3 s and 20 MB."""
+    if not wanted:
+        return None
+    from broker.telemetry import Telemetry
+
+    return Telemetry("sandrun-broker", __version__)
 
 
 def main() -> None:
@@ -43,12 +55,13 @@ def main() -> None:
     try:
         settings = load_settings()
         refuse_open(settings)
+        traced = trace_settings.wanted(os.environ)
     except StartError as error:
         sys.exit(_refuse(error, 2))
     set_up(settings.log_level, settings.log_format)
     _raise_file_limit()
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
-    broker = build(settings)
+    broker = build(settings, _sink(traced))
     server = Server(_config(settings, broker), broker)
     # What is loaded by now stays. Going through it took the collector 40 ms each time, with every call waiting.
     gc.collect()

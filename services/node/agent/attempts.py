@@ -6,6 +6,7 @@ and the first one wins.
 """
 
 import threading
+import time
 from collections.abc import Iterable
 from enum import Enum
 
@@ -42,6 +43,8 @@ class Attempt:
         """Set when sandrun has it."""
         self.delivering = False
         """Its program has ended; its files are on their way."""
+        self.began_at = self.submitted_at = self.ended_at = 0.0
+        """Seconds since 1970, for its trace: it got a slot, sandrun took it, sandrun said how it ended; 0: not yet."""
 
     @property
     def settled(self) -> bool:
@@ -62,6 +65,7 @@ class Attempt:
         """sandrun runs it now. False when it was to be stopped meanwhile: the caller must end it there."""
         with self._lock:
             self._sandrun_id = sandrun_id
+            self.submitted_at = time.time()
             self.started.set()
             return self._stop is None
 

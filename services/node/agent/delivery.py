@@ -15,6 +15,7 @@ from agent.metrics import Metrics
 from agent.model import platform_failure
 from agent.outbox import Outbox
 from agent.spool import Entry
+from agent.tracing import Tracing
 
 LOG = EventLog("agent.delivery")
 
@@ -32,6 +33,7 @@ class Delivery:
         attempts: Attempts,
         artifacts: Artifacts,
         metrics: Metrics,
+        tracing: Tracing | None = None,
         *,
         retry_cap: float,
         on_session_over: Callable[[dict[str, Any], str], None],
@@ -41,6 +43,7 @@ class Delivery:
         self._attempts = attempts
         self._artifacts = artifacts
         self._metrics = metrics
+        self._tracing = tracing or Tracing()
         self._retry_cap = retry_cap
         self._on_session_over = on_session_over
         self._batches = True
@@ -133,10 +136,11 @@ class Delivery:
             self._finish(entry, "given up")
 
     def _finish(self, entry: Entry, word: str) -> None:
-        self._outbox.done(entry.key)
+        failed = self._outbox.done(entry.key)
         self._artifacts.done(entry.key)
         self._attempts.forget(entry.key)
         self._metrics.delivered(word)
+        self._tracing.delivered(entry, word, failed + 1)
         log = LOG.debug if word in ("ok", "duplicate") else LOG.warning
         log("result_delivered", **entry.key.facts, answer=word)
 

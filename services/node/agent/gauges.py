@@ -61,6 +61,13 @@ class _NodeCollector(Collector):
         if session is not None:
             yield _gauge("lease_remaining_seconds", "Until all runs here are killed.", session.lease.remaining)
             yield _gauge("beat_age_seconds", "Since the last good beat was sent.", session.lease.age)
+        if parts.sink is not None:
+            spans = CounterMetricFamily(
+                f"{PREFIX}trace_spans", "Spans for the collector, by what became of them.", labels=("result",)
+            )
+            for result, count in parts.sink.counts.items():
+                spans.add_metric((result,), count)
+            yield spans
 
 
 class _ContainerCollector(Collector):

@@ -25,6 +25,7 @@ from agent.registration import Offer
 from agent.serving import Serving
 from agent.settings import Settings
 from agent.threads import Crash
+from agent.tracing import Sink
 
 LOG = EventLog("agent")
 
@@ -43,7 +44,9 @@ BUSY_BASE, BUSY_CAP = 5.0, 60.0
 class Agent:
     """One node's agent. `start`, then `drain` to leave; `crash` tells when a part has failed beyond repair."""
 
-    def __init__(self, settings: Settings, clock: Clock, folder: StateFolder, live: LiveFile) -> None:
+    def __init__(
+        self, settings: Settings, clock: Clock, folder: StateFolder, live: LiveFile, sink: Sink | None = None
+    ) -> None:
         self._settings = settings
         self._clock = clock
         self._live = live
@@ -63,7 +66,7 @@ class Agent:
             sandrun_down=self._sandrun_down,
             sandrun_busy=self._sandrun_busy,
         )
-        self.parts = Parts(settings, clock, folder, self.crash, hooks)
+        self.parts = Parts(settings, clock, folder, self.crash, hooks, sink)
         self._health = Health(live, lambda: self.parts.watch.up, lambda: self.session)
 
     def start(self) -> None:

@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from agent import __version__, gauges, metrics_server
+from agent import __version__, gauges, metrics_server, trace_settings
 from agent.clock import BootClock
 from agent.errors import SettingError
 from agent.identity import StateFolder
@@ -13,6 +13,7 @@ from agent.lifecycle import Agent
 from agent.liveness import LiveFile, check, default_path
 from agent.logs import EventLog, configure
 from agent.settings import EXIT_USAGE, load
+from agent.tracing import Sink
 
 LOG = EventLog("agent.main")
 
@@ -32,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return check()
     try:
         settings = load(arguments, os.environ)
+        traced = trace_settings.wanted(os.environ)
     except SettingError as error:
         sys.stderr.write(f"agent: {error}\n")
         return EXIT_USAGE
@@ -42,16 +44,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("RES_OPTIONS", RESOLVER)
     LOG.info("starting", version=__version__, broker=settings.broker_url, sandrun=settings.sandrun_url)
     folder = StateFolder(settings.state_dir)
-    agent = Agent(settings, BootClock(), folder, LiveFile(default_path()))
+    sink = _sink() if traced else None
+    agent = Agent(settings, BootClock(), folder, LiveFile(default_path()), sink)
     agent.start()
     if settings.metrics_listen is not None:
         gauges.watch(settings, agent.parts, lambda: agent.session, agent.problem)
         metrics_server.serve(settings.metrics_listen, agent.parts.metrics.registry, agent.crash)
     code = _until_stopped(agent)
+    if sink is not None:
+        sink.close()
     LOG.info("stopped", code=code)
     if not lines.drain(LAST_LINES_SECONDS):
         os._exit(code)  # nobody reads standard error: Python's own last flush would wait for ever
     return code
+
+
+def _sink() -> Sink:
+    """Where traces go. Loaded only when somebody wants them."""
+    from agent.telemetry import Telemetry
+
+    return Telemetry("sandrun-node", __version__)
 
 
 def _until_stopped(agent: Agent) -> int:

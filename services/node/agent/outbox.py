@@ -26,8 +26,8 @@ class _Item:
     due: float = 0.0
     in_flight: bool = False
     on_disk: bool = False
-    late: bool = False
-    """Its delivery failed once: it belongs on the disk now."""
+    tries: int = 0
+    """Deliveries that failed: after the first it belongs on the disk."""
 
 
 class Outbox:
@@ -90,14 +90,15 @@ class Outbox:
                 break
         return batch
 
-    def done(self, key: Key) -> None:
-        """Delivered, or not wanted any more."""
+    def done(self, key: Key) -> int:
+        """Delivered, or not wanted any more; after how many deliveries that failed."""
         with self._changed:
             item = self._items.pop(key, None)
             if item is not None and item.on_disk:
                 self._gone.add(key)
                 self._untidy.set()
             self._changed.notify_all()
+            return 0 if item is None else item.tries
 
     def later(self, entry: Entry, delay: float) -> bool:
         """It was not delivered: keep it on disk and let it be taken again in `delay` seconds.
@@ -112,7 +113,7 @@ class Outbox:
                 return False
             if entry is not item.entry:
                 item.entry, item.on_disk = entry, False
-            item.late = True
+            item.tries += 1
             item.due = time.monotonic() + delay
             item.in_flight = False
             self._untidy.set()
@@ -153,7 +154,7 @@ class Outbox:
             return []
         with self._changed:
             items = self._items.values()
-            return [item for item in items if not item.on_disk and (item.late or item.added <= now - older_than)]
+            return [item for item in items if not item.on_disk and (item.tries or item.added <= now - older_than)]
 
     @property
     def full(self) -> bool:

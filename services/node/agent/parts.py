@@ -31,6 +31,7 @@ from agent.slots import Slots
 from agent.spool import Spool
 from agent.stopper import Stopper
 from agent.threads import Crash
+from agent.tracing import Sink, Tracing
 from agent.transfers import Transfers
 
 SENDERS = 2  # attempts whose files are sent at a time
@@ -52,8 +53,18 @@ class Hooks:
 class Parts:
     """Everything that outlives a session."""
 
-    def __init__(self, settings: Settings, clock: Clock, folder: StateFolder, crash: Crash, hooks: Hooks) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        folder: StateFolder,
+        crash: Crash,
+        hooks: Hooks,
+        sink: Sink | None = None,
+    ) -> None:
         cap = settings.poll_interval
+        self.sink = sink
+        tracing = Tracing(sink)
         self.metrics = Metrics()
         self.broker = BrokerClient(
             settings.broker_url, clock, JoinToken(settings.token, settings.token_file), self.metrics
@@ -70,7 +81,7 @@ class Parts:
             self.orders.lost(key, reason)
 
         self.releases = Releases(self.broker, self.attempts, over)
-        self.settlement = Settlement(self.attempts, self.outbox, self.releases, self.metrics)
+        self.settlement = Settlement(self.attempts, self.outbox, self.releases, self.metrics, tracing)
         self.stopper = Stopper(self.sandrun, self.settlement, crash)
         self.orders = Orders(self.attempts, self.outbox, self.stopper, hooks.wake)
         self.notices = StartNotices(self.broker, lost, over)
@@ -95,6 +106,7 @@ class Parts:
             self.attempts,
             self.artifacts,
             self.metrics,
+            tracing,
             retry_cap=cap,
             on_session_over=hooks.session_over,
         )

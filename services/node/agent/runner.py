@@ -80,6 +80,7 @@ class Runner:
 
     def run(self, attempt: Attempt) -> None:
         """See the attempt to its end; returns when its slot can take another one."""
+        attempt.began_at = time.time()
         with about(attempt.key.request_id):
             self._run_named(attempt)
 
@@ -128,6 +129,7 @@ class Runner:
         self._notices.add(attempt)
         ended = self._wait(attempt, description)
         if ended is not None:
+            attempt.ended_at = time.time()
             self._hand_in(attempt, *ended)
         elif not description.can("cancel"):
             self._wait_until_clear(attempt)

@@ -13,6 +13,7 @@ from agent.metrics import Metrics
 from agent.model import Completion, Key
 from agent.outbox import Outbox
 from agent.spool import Entry
+from agent.tracing import Tracing
 
 LOG = EventLog("agent.settlement")
 
@@ -23,7 +24,15 @@ RELEASE_BASE, RELEASE_CAP = 0.2, 1.0
 class Settlement:
     """Ends attempts. Every method returns False when somebody else has ended the attempt already."""
 
-    def __init__(self, attempts: Attempts, outbox: Outbox, releases: "Releases", metrics: Metrics) -> None:
+    def __init__(
+        self,
+        attempts: Attempts,
+        outbox: Outbox,
+        releases: "Releases",
+        metrics: Metrics,
+        tracing: Tracing | None = None,
+    ) -> None:
+        self._tracing = tracing or Tracing()
         self._attempts = attempts
         self._outbox = outbox
         self._releases = releases
@@ -35,6 +44,7 @@ class Settlement:
             return False
         self._outbox.add(Entry(attempt.session.who, completion.wire()))
         self._metrics.ended(completion.failure or "completed")
+        self._tracing.ran(attempt, completion.failure or "completed", completion.exit_code)
         LOG.info(
             "attempt_ended",
             job=attempt.key.job_id,
@@ -54,6 +64,7 @@ class Settlement:
         LOG.info("attempt_released", **attempt.key.facts, reason=reason)
         self._releases.add(attempt, reason)
         self._metrics.ended("released")
+        self._tracing.ran(attempt, "released")
         return True
 
     def drop(self, attempt: Attempt, reason: str) -> bool:
@@ -63,6 +74,7 @@ class Settlement:
         LOG.warning("attempt_dropped", **attempt.key.facts, reason=reason)
         self._attempts.forget(attempt.key)
         self._metrics.ended("dropped")
+        self._tracing.ran(attempt, "dropped")
         return True
 
 

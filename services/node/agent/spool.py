@@ -6,7 +6,7 @@ import os
 import re
 import stat
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ class Entry:
 
     who: dict[str, Any]
     completion: dict[str, Any]
+    since: float = field(default_factory=time.time, compare=False)
+    """When this process had it: seconds since 1970."""
 
     @property
     def key(self) -> Key:

@@ -18,6 +18,8 @@ _LOG = ("LOG_LEVEL", "LOG_FORMAT")
 _AGENT = ("BROKER_URL",)
 # For a broker behind a proxy or a private certificate authority, and how to ask for its name (resolv.conf(5)).
 _NETWORK = ("RES_OPTIONS", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+# Where the agent sends traces, if anywhere; a header may be a secret.
+_TRACES = "OTEL_"
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 
@@ -37,7 +39,7 @@ def for_sandrun(environment: Mapping[str, str], port: int) -> dict[str, str]:
 def for_agent(environment: Mapping[str, str], port: int) -> dict[str, str]:
     """NODE_* and BROKER_URL, and how to reach the network. It always drives the sandrun beside it."""
     chosen = _pick(environment, (*_COMMON, *_LOG, *_AGENT, *_NETWORK))
-    chosen.update({name: value for name, value in environment.items() if name.startswith("NODE_")})
+    chosen.update({name: value for name, value in environment.items() if name.startswith(("NODE_", _TRACES))})
     chosen.update({name: value for name, value in environment.items() if name.lower() in _PROXIES})
     chosen["SANDRUN_URL"] = f"http://localhost:{port}"
     return chosen

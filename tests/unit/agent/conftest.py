@@ -69,9 +69,10 @@ def start_agent(settings: Settings, clock: TestClock, tmp_path: Path) -> Iterato
     running: list[Agent] = []
 
     def start(**changes: Any) -> Agent:
+        sink = changes.pop("sink", None)
         chosen = replace(settings, **changes)
         folder = StateFolder(chosen.state_dir)
-        agent = Agent(chosen, clock, folder, LiveFile(tmp_path / "live.json"))
+        agent = Agent(chosen, clock, folder, LiveFile(tmp_path / "live.json"), sink)
         agent.start()
         running.append(agent)
         return agent

@@ -189,6 +189,7 @@ def test_children_see_only_their_own_settings(bench: Bench) -> None:
         SANDRUN_URL="http://elsewhere",
         HTTPS_PROXY="http://u:p@proxy",
         DATABASE_PASSWORD="x",
+        OTEL_EXPORTER_OTLP_ENDPOINT="http://collector:4318",
     )
     sandrun, agent = bench.child("sandrun")["env"], bench.child("agent")["env"]
     for unwanted in ("BROKER_URL", "NODE_SLOTS", "NODE_STATE_DIR", "SANDRUN_URL", "HTTPS_PROXY", "DATABASE_PASSWORD"):
@@ -197,6 +198,8 @@ def test_children_see_only_their_own_settings(bench: Bench) -> None:
     assert (agent["BROKER_URL"], agent["SANDRUN_URL"]) == ("http://broker:8000", "http://localhost:8443")
     assert (agent["NODE_SLOTS"], agent["HTTPS_PROXY"]) == ("3", "http://u:p@proxy")
     assert "SANDRUN_QUEUE" not in agent
+    assert agent["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://collector:4318"
+    assert not [name for name in sandrun if name.startswith("OTEL_")], "sandrun tells nobody anything"
     assert "DATABASE_PASSWORD" not in agent
 
 

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -46,6 +47,10 @@ from broker.service.broker import Broker
 __all__ = ["FrontDoor", "make_app"]
 
 ALWAYS_SERVED = frozenset({"/health", "/ready"})
+NO_SPANS_OF_FASTAPI = TelemetryConfig(
+    tracing=False, metrics=False, logs=False, operation_spans=False, auto_configure=False
+)
+"""Whatever the environment says: they would hold bodies that were refused, and cost each call."""
 
 
 def make_app(broker: Broker) -> "FrontDoor":
@@ -57,6 +62,7 @@ def make_app(broker: Broker) -> "FrontDoor":
         redirect_slashes=False,
         docs_url=None,  # they load scripts from a CDN: broker.api.reference
         redoc_url=None,
+        telemetry=NO_SPANS_OF_FASTAPI,
     )
     app.state.broker = broker
     modules = (

@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from broker.api.refusals import REFUSED, Refusals
-from broker.context import REQUEST_HEADER, REQUEST_ID, request_id_of
+from broker.context import REQUEST_HEADER, REQUEST_ID, TRACEPARENT, request_id_of, traceparent_of
 from broker.logs import EventLog
 from broker.service.broker import Broker
 
@@ -22,12 +22,15 @@ class Around:
         self._answers = broker.meter.answers
         self._refusals = Refusals(broker.settings)
         self._writes_calls = broker.settings.access_log
+        self._traced = broker.sink is not None
 
     async def serve(self, name: str, serve: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request; `name`: what the metrics and the log call it."""
         answers, status = self._answers, 0
         request_id = request_id_of(scope["headers"])
         REQUEST_ID.set(request_id)  # the server serves every request in a context of its own
+        if self._traced:
+            TRACEPARENT.set(traceparent_of(scope["headers"]))
 
         def counted(message: Message) -> Awaitable[None]:  # no coroutine of its own: every answer comes by here
             nonlocal status

@@ -20,6 +20,7 @@ from broker.domain.words import Failure, JobStatus
 from broker.service.broker import Broker
 from broker.service.overview import node_state
 from broker.service.told import ToldClasses
+from broker.service.traces import Traces
 
 __all__ = ["registry_of"]
 
@@ -58,6 +59,8 @@ class _BrokerCollector(Collector):
         yield from self._store()
         yield from self._files()
         yield from self._webhooks()
+        if self._broker.traces is not None:
+            yield from self._spans(self._broker.traces)
 
     def _jobs(self) -> Iterator[Metric]:
         meter = self._broker.meter
@@ -158,6 +161,10 @@ class _BrokerCollector(Collector):
         webhooks = self._broker.webhooks
         yield _gauge("webhooks_pending", "Ends of jobs that receivers have not heard of yet.", webhooks.due)
         yield _counters("webhook_deliveries", "Tries to deliver, by result.", "result", webhooks.deliveries)
+
+    def _spans(self, traces: Traces) -> Iterator[Metric]:
+        yield _counters("trace_spans", "Spans for the collector, by what became of them.", "result", traces.counts)
+        yield _counter("trace_jobs_dropped", "Ended jobs whose spans were not made.", traces.dropped)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -31,6 +31,7 @@ from broker.service.reasons import Reasons
 from broker.service.sessions import SessionBook
 from broker.service.submit import Submits
 from broker.service.tally import Tally
+from broker.service.traces import Sink, Traces
 from broker.service.waits import EndWaits
 from broker.service.webhooks import Webhooks
 from broker.settings import Settings
@@ -46,7 +47,7 @@ log = EventLog(__name__)
 class Broker:
     """Start it, use its parts, stop it.
 
-    `clock_from` makes the clock, given the latest time that the store saw.
+    `clock_from` makes the clock, given the latest time that the store saw. `sink`: where traces go, if they are wanted.
     """
 
     claims: Claims
@@ -66,9 +67,13 @@ class Broker:
     keys: Keys
     logins: Logins
     quotas: Quotas
+    traces: Traces | None = None
 
-    def __init__(self, settings: Settings, store: Store, clock_from: Callable[[float], Clock]) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, clock_from: Callable[[float], Clock], sink: Sink | None = None
+    ) -> None:
         self.settings = settings
+        self.sink = sink
         self.store = store
         self.book = SessionBook(strict=settings.auth == "required")
         self.queue = ClaimQueue(settings.max_waiting_calls)
@@ -119,6 +124,8 @@ class Broker:
             self.book.take(node)
         for name, work in (("reaper", self.reaper.run()), ("keys", self.keys.run())):
             self._tasks.append(asyncio.create_task(work, name=name))
+        if self.traces is not None:
+            self._tasks.append(asyncio.create_task(self.traces.run(), name="traces"))
         self.ready = True
         log.info("serving", jobs=sum(backlog.totals.values()), nodes=len(self.book), version=__version__)
 
@@ -141,6 +148,9 @@ class Broker:
         self.webhooks = Webhooks(store.webhooks, store.result, Caller(clock, settings), clock)
         self.reaper = Reaper(store, book, queue, self.links, self.files, self.webhooks, self.joblog, clock, settings)
         self.submits = Submits(store, book, queue, self.fair, clock, settings, self.quotas, self.webhooks, self.tally)
+        if self.sink is not None:
+            self.traces = Traces(self.sink, store.histories, clock)
+            self.submits.on_stored = self.traces.submitted
         self.finishing = Finishing(store, book, self.links, self.files, clock, settings)
         self.nodes = Nodes(store, book, queue, self.links, clock, settings)
         forecast = Forecast(store, book, queue, self.fair, self.pace, clock)
@@ -169,10 +179,14 @@ class Broker:
             await asyncio.wait(self._tasks)
         await self.keys.save_uses()
         await self.webhooks.stop()
+        if self.traces is not None:
+            await self.traces.finish()
         if self.store.alive():
             await self.store.save_leases(self.book.unsaved_leases(), self.clock.now())
         await self.store.close()
         self.folder.close()
+        if self.sink is not None:
+            await asyncio.to_thread(self.sink.close)
 
     def _committed(self, group: list[Changes]) -> None:
         """What commits changed, in order: wake whoever waits for it."""
@@ -202,6 +216,8 @@ class Broker:
                 self.events.take(changes.steps)
                 self.live.stepped(changes.steps)
                 self.files.stepped(changes.steps)
+                if self.traces is not None:
+                    self.traces.take(changes.steps)
             if changes.released:
                 self.folder.suspect(changes.released)
         if not self.store.totals()[JobStatus.PENDING]:

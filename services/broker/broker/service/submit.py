@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -84,6 +84,8 @@ class Submits:
         webhooks: Webhooks,
         tally: Tally,
     ) -> None:
+        self.on_stored: Callable[[SubmitOutcome, float], None] | None = None
+        """Told what a call stored, and when it came."""
         self._tally = tally
         self._webhooks = webhooks
         self._store = store
@@ -138,6 +140,8 @@ class Submits:
                 self._quotas.give_back(owner, sum(job.id not in stored for job in new), unused)
         if outcome.conflict:
             raise IdempotencyConflictError
+        if self.on_stored is not None:
+            self.on_stored(outcome, now)
         if log.is_chatty:
             for stored_job in outcome.jobs:
                 log.debug("job was submitted", job=stored_job.id, key=owner, cached=stored_job.cached)

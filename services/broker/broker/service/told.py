@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from broker.domain.placement import JobClass
 
-__all__ = ["MOST_CLASSES", "OTHER", "ToldClasses"]
+__all__ = ["MOST_CLASSES", "OTHER", "ToldClasses", "class_name"]
 
 MOST_CLASSES = 20
 OTHER = "other"
@@ -41,12 +41,12 @@ class ToldClasses:
             self._last_seen[key] = now
         sums: Counter[str] = Counter({OTHER: 0})
         for key in self._last_seen:
-            sums[_name(key)] += counts[key]
+            sums[class_name(key)] += counts[key]
         sums[OTHER] += counts.total() - sum(counts[key] for key in self._last_seen)
         return dict(sums)
 
 
-def _name(class_key: str) -> str:
+def class_name(class_key: str) -> str:
     """For people; two classes whose long names begin alike share one."""
     of = JobClass.from_key(class_key)
     text = ", ".join((of.interpreter, *of.wishes))

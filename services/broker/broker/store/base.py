@@ -24,6 +24,7 @@ from broker.store.records.attempt import (
     Lost,
     Ref,
 )
+from broker.store.records.history import History
 from broker.store.records.job import Job, JobFilter, JobInput, Result, StoredFile
 from broker.store.records.node import Node, NodeLease, Registration
 from broker.store.records.submission import Submission, SubmitOutcome
@@ -173,6 +174,10 @@ class Store(Protocol):
 
     async def attempts(self, job_id: str) -> list[Attempt]:
         """A job's attempts, oldest first."""
+        ...
+
+    async def histories(self, job_ids: Sequence[str]) -> list[History]:
+        """The lives of some jobs that have ended; those that are deleted already are left out."""
         ...
 
     async def list_jobs(self, wanted: JobFilter) -> tuple[list[Job], int | None]:

@@ -13,10 +13,11 @@ from typing import Any
 from broker.domain.words import AttemptOutcome, Failure, JobStatus, LostReason
 from broker.store.ops.finish import why_lost
 from broker.store.records.attempt import Attempt, HeldAttempt, Lost
+from broker.store.records.history import History, Part
 from broker.store.records.job import Job, JobFilter, JobInput, Result, StoredFile
 from broker.store.records.node import Node
-from broker.store.sql import files, reads
-from broker.store.transaction import Row
+from broker.store.sql import files, history, reads
+from broker.store.transaction import Row, id_list
 
 __all__ = ["Reader", "attempt_of"]
 
@@ -80,6 +81,17 @@ class Reader:
     def attempts(self, job_id: str) -> list[Attempt]:
         """See Store.attempts."""
         return [attempt_of(row) for row in self._all(reads.ATTEMPTS, job_id=job_id)]
+
+    def histories(self, job_ids: Sequence[str]) -> list[History]:
+        """See Store.histories."""
+        jobs = self._all(history.HISTORIES, ids=json.dumps(list(job_ids)))
+        parts: dict[int, list[Part]] = {}
+        for seq, *part in self._all(history.PARTS, seqs=id_list(row[0] for row in jobs)):
+            parts.setdefault(seq, []).append(Part(*part))
+        return [
+            History._make((*known, copied is not None, request_id, tuple(parts.get(seq, ()))))
+            for seq, *known, copied, request_id in jobs
+        ]
 
     def ahead(self, class_key: str, rank: float, seq: int, most: int) -> int:
         """See Store.ahead."""

@@ -34,6 +34,7 @@ from broker.store.records.attempt import (
     Lost,
     Ref,
 )
+from broker.store.records.history import History
 from broker.store.records.job import Job, JobFilter, JobInput, Result, StoredFile
 from broker.store.records.node import Node, NodeLease, Registration
 from broker.store.records.submission import Submission, SubmitOutcome
@@ -247,6 +248,10 @@ class SqliteStore:
     async def attempts(self, job_id: str) -> list[Attempt]:
         """A job's attempts, oldest first."""
         return self._reader.attempts(job_id)
+
+    async def histories(self, job_ids: Sequence[str]) -> list[History]:
+        """The lives of some ended jobs, read in the reader's thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._long_reader.histories, job_ids)
 
     async def list_jobs(self, wanted: JobFilter) -> tuple[list[Job], int | None]:
         """A page of jobs, read in the reader's thread: a rare filter may walk far."""

