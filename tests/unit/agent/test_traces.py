@@ -32,7 +32,7 @@ def test_broker_and_node_read_the_same_settings() -> None:
     assert [getattr(trace_settings, name) for name in names] == [getattr(of_broker, name) for name in names]
     assert not trace_settings.wanted({})
     assert trace_settings.wanted({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"})
-    with pytest.raises(SettingError, match="^OTEL_EXPORTER_OTLP_ENDPOINT: not a URL such as") as refused:
+    with pytest.raises(SettingError, match="OTEL_EXPORTER_OTLP_ENDPOINT: not a URL such as") as refused:
         trace_settings.wanted({"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:canary"})
     assert "canary" not in str(refused.value)
 
@@ -84,7 +84,7 @@ def test_a_result_that_waits_for_its_broker_says_how_long(
     assert (run.name, deliver.name) == ("run", "deliver")
     assert run.parent_id == deliver.parent_id == brokers.span_id_of("kept", "attempt", 1)
     assert run.ended - run.began >= 0.3
-    assert deliver.facts["sandrun.deliver.tries"] >= 2
+    assert int(deliver.facts["sandrun.deliver.tries"]) >= 2
     assert deliver.ended - deliver.began > 0.1
     assert abs(deliver.ended - time.time()) < 60
 
