@@ -1,0 +1,252 @@
+-- {"node_id": "node-26c471d916d59726", "session": "eCicfZuP6fhxdQ-hMFBho27c-1azoKNb"}
+BEGIN TRANSACTION;
+CREATE TABLE alembic_version (
+	version_num VARCHAR(32) NOT NULL, 
+	CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+);
+INSERT INTO "alembic_version" VALUES('0005');
+CREATE TABLE api_keys (
+	id VARCHAR NOT NULL, 
+	name VARCHAR NOT NULL, 
+	role VARCHAR NOT NULL, 
+	secret_hash VARCHAR NOT NULL, 
+	old_hash VARCHAR, 
+	old_until FLOAT, 
+	created_at FLOAT NOT NULL, 
+	expires_at FLOAT, 
+	revoked_at FLOAT, 
+	last_used_at FLOAT, 
+	limits VARCHAR, 
+	PRIMARY KEY (id)
+);
+INSERT INTO "api_keys" VALUES('6tszNdvpMFUq','old','client','bad7cd3048628cdcf53e1859c598bbdfc0fed3467485f3f7840e8fa3b1e28ac7',NULL,NULL,1.79584960794368791578e+09,NULL,NULL,NULL,NULL);
+CREATE TABLE attempts (
+	seq INTEGER NOT NULL, 
+	fence INTEGER NOT NULL, 
+	number INTEGER NOT NULL, 
+	node_id VARCHAR NOT NULL, 
+	session_number INTEGER NOT NULL, 
+	claimed_at FLOAT NOT NULL, 
+	started_at FLOAT, 
+	ended_at FLOAT, 
+	outcome VARCHAR, 
+	failure VARCHAR, 
+	exit_code INTEGER, 
+	wall_seconds FLOAT, 
+	cpu_seconds FLOAT, 
+	memory_peak_bytes INTEGER, 
+	output_digest VARCHAR, 
+	message VARCHAR, 
+	PRIMARY KEY (seq, fence)
+)
+ WITHOUT ROWID
+
+;
+INSERT INTO "attempts" VALUES(1,1,1,'node-26c471d916d59726',1,1.79584960714392185207e+09,1.7958496071557145118e+09,1.79584960715911293033e+09,'completed',NULL,0,NULL,NULL,NULL,'5e1d54e7f724b56c6ee674056f1a53696e825a85a0b27e0600efb47f42187b89',NULL);
+INSERT INTO "attempts" VALUES(2,1,1,'node-26c471d916d59726',1,1.79584960718920087817e+09,NULL,1.79584960719754099843e+09,'failed','exit',3,NULL,NULL,NULL,'6438c11082208d5e0c1d7647754e3e0da10f4be8a0043bb8ac8792e3c68ab83c',NULL);
+INSERT INTO "attempts" VALUES(3,1,1,'node-26c471d916d59726',1,1.79584960720326280592e+09,1.79584960720662569996e+09,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "attempts" VALUES(4,1,1,'node-26c471d916d59726',1,1.79584960721678423877e+09,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+CREATE TABLE broker_state (
+	id INTEGER NOT NULL, 
+	clock FLOAT NOT NULL, 
+	PRIMARY KEY (id)
+);
+INSERT INTO "broker_state" VALUES(1,1795849608.3202);
+CREATE TABLE idempotency_keys (
+	"key" VARCHAR NOT NULL, 
+	body_hash VARCHAR NOT NULL, 
+	job_ids VARCHAR NOT NULL, 
+	created_at FLOAT NOT NULL, 
+	PRIMARY KEY ("key")
+)
+ WITHOUT ROWID
+
+;
+INSERT INTO "idempotency_keys" VALUES('the-same','0ba7adba0b1dfef6c4f0b01f8c698c03a60a8def931632c87803a3e362e0f723','["01a220fa-5836-73ca-8848-a3110607f8ff"]',1.79584960722234082217e+09);
+CREATE TABLE job_files (
+	seq INTEGER NOT NULL, 
+	kind VARCHAR NOT NULL, 
+	path VARCHAR NOT NULL, 
+	sha256 VARCHAR NOT NULL, 
+	size INTEGER NOT NULL, 
+	mime VARCHAR, 
+	PRIMARY KEY (seq, kind, path)
+)
+ WITHOUT ROWID
+
+;
+CREATE TABLE job_inputs (
+	seq INTEGER NOT NULL, 
+	code VARCHAR NOT NULL, 
+	spec VARCHAR, request_id VARCHAR, 
+	PRIMARY KEY (seq)
+);
+INSERT INTO "job_inputs" VALUES(1,'print(''completed'')',NULL,NULL);
+INSERT INTO "job_inputs" VALUES(2,'print(''failed'')',NULL,NULL);
+INSERT INTO "job_inputs" VALUES(3,'print(''running'')',NULL,NULL);
+INSERT INTO "job_inputs" VALUES(4,'print(''claimed'')',NULL,NULL);
+INSERT INTO "job_inputs" VALUES(5,'print(''cancelled'')',NULL,NULL);
+INSERT INTO "job_inputs" VALUES(6,'print(''once'')',NULL,NULL);
+INSERT INTO "job_inputs" VALUES(7,'print(''pending'')',NULL,NULL);
+INSERT INTO "job_inputs" VALUES(8,'print(''gpu'')',NULL,NULL);
+INSERT INTO "job_inputs" VALUES(9,'','{"args":["a"],"files":{"main.py":"print(1)","in.txt":"x"},"entrypoint":"main.py"}',NULL);
+INSERT INTO "job_inputs" VALUES(10,'print(''told'')',NULL,NULL);
+CREATE TABLE job_results (
+	seq INTEGER NOT NULL, 
+	output VARCHAR NOT NULL, 
+	error VARCHAR NOT NULL, 
+	details VARCHAR, output_binary BLOB, error_binary BLOB, 
+	PRIMARY KEY (seq)
+);
+INSERT INTO "job_results" VALUES(1,'42
+','','{"artifacts_dropped": []}',NULL,NULL);
+INSERT INTO "job_results" VALUES(2,'','no','{"artifacts_dropped": []}',NULL,NULL);
+CREATE TABLE job_states (
+	seq INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, 
+	id VARCHAR NOT NULL, 
+	status VARCHAR NOT NULL, 
+	interpreter VARCHAR NOT NULL, 
+	class_key VARCHAR NOT NULL, 
+	priority INTEGER NOT NULL, 
+	rank FLOAT NOT NULL, 
+	submitter VARCHAR, 
+	labels VARCHAR, 
+	timeout FLOAT NOT NULL, 
+	max_retries INTEGER NOT NULL, 
+	retry_on VARCHAR NOT NULL, 
+	created_at FLOAT NOT NULL, 
+	run_at FLOAT, 
+	give_up_at FLOAT, 
+	attempt INTEGER NOT NULL, 
+	losses INTEGER NOT NULL, 
+	reruns INTEGER NOT NULL, 
+	fence INTEGER NOT NULL, 
+	node_id VARCHAR, 
+	claim_number INTEGER, 
+	started_at FLOAT, 
+	deadline_at FLOAT, 
+	cancel_requested_at FLOAT, 
+	dedupe_key VARCHAR, 
+	follows INTEGER, 
+	result_of INTEGER, 
+	failure VARCHAR, 
+	exit_code INTEGER, 
+	completed_at FLOAT, 
+	expires_at FLOAT, owner VARCHAR, stored_bytes INTEGER DEFAULT 0 NOT NULL, dialect VARCHAR, file_count INTEGER DEFAULT 0 NOT NULL, 
+	CONSTRAINT failed_has_failure CHECK ((status = 'failed') = (failure IS NOT NULL)), 
+	CONSTRAINT held_has_deadline CHECK ((status IN ('assigned', 'running')) = (deadline_at IS NOT NULL)), 
+	CONSTRAINT ended_has_time CHECK ((status IN ('completed', 'failed')) = (completed_at IS NOT NULL)), 
+	UNIQUE (id)
+);
+INSERT INTO "job_states" VALUES(1,'01a220fa-57dc-757c-8ac4-ab0f331f9fa8','completed','python3','["python3"]',5,-5000.0,NULL,'{"old": "v0005"}',300.0,3,'',1.79584960713266491888e+09,NULL,NULL,1,0,0,1,'node-26c471d916d59726',1,1.7958496071557145118e+09,NULL,NULL,NULL,NULL,NULL,NULL,0,1.79584960715911293033e+09,4.79584960715911293041e+09,NULL,0,NULL,0);
+INSERT INTO "job_states" VALUES(2,'01a220fa-57fb-7130-abcb-a7cfadda18cc','failed','python3','["python3"]',5,-4999.0,NULL,NULL,300.0,3,'',1.79584960716304564472e+09,NULL,NULL,1,0,0,1,'node-26c471d916d59726',2,NULL,NULL,NULL,NULL,NULL,NULL,'exit',3,1.79584960719754099843e+09,4.79584960719754123696e+09,NULL,0,NULL,0);
+INSERT INTO "job_states" VALUES(3,'01a220fa-5820-7699-8583-74f604978e24','running','python3','["python3"]',5,-4998.0,NULL,NULL,300.0,3,'',1.79584960720047497745e+09,NULL,NULL,1,0,0,1,'node-26c471d916d59726',3,1.79584960720662569996e+09,1.79584992220662570004e+09,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,0,NULL,0);
+INSERT INTO "job_states" VALUES(4,'01a220fa-5828-76b5-8542-8e49400a3e89','assigned','python3','["python3"]',5,-4997.0,NULL,NULL,300.0,3,'',1.79584960720822858814e+09,NULL,NULL,1,0,0,1,'node-26c471d916d59726',4,NULL,1.79585022221678423885e+09,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,0,NULL,0);
+INSERT INTO "job_states" VALUES(5,'01a220fa-5832-7683-899a-71dd356576c8','failed','python3','["python3"]',5,-4996.0,NULL,NULL,300.0,3,'',1.79584960721854186059e+09,NULL,NULL,0,0,0,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,'cancelled',NULL,1.79584960722027778623e+09,4.79584960722027778615e+09,NULL,0,NULL,0);
+INSERT INTO "job_states" VALUES(6,'01a220fa-5836-73ca-8848-a3110607f8ff','pending','python3','["python3"]',7,-6996.0,NULL,NULL,300.0,3,'',1.79584960722234082217e+09,NULL,NULL,0,0,0,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,0,NULL,0);
+INSERT INTO "job_states" VALUES(7,'01a220fa-5838-7e5b-bbbc-1e3ee5e5bb2a','pending','python3','["python3"]',5,-4996.0,'ann','{"old": "v0005"}',300.0,5,'',1.79584960722449278828e+09,NULL,NULL,0,0,0,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,0,NULL,0);
+INSERT INTO "job_states" VALUES(8,'01a220fa-583a-7a64-a613-3aa58c6c33af','pending','ruby','["ruby",0,1,0.0,[["rack","7"]]]',5,-4996.0,NULL,NULL,300.0,3,'',1.79584960722651028634e+09,NULL,NULL,0,0,0,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,0,NULL,0);
+INSERT INTO "job_states" VALUES(9,'01a220fa-583c-7fb6-a7e2-8ff9601a2eec','pending','python3','["python3"]',5,-4995.0,NULL,NULL,300.0,3,'',1.79584960722855162618e+09,NULL,NULL,0,0,0,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,0,NULL,0);
+INSERT INTO "job_states" VALUES(10,'01a220fa-583e-71ca-98e6-fa44e138c646','pending','python3','["python3"]',5,-4994.0,NULL,NULL,300.0,3,'',1.79584960723035454753e+09,NULL,NULL,0,0,0,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,0,NULL,0);
+CREATE TABLE node_events (
+	seq INTEGER NOT NULL, 
+	node_id VARCHAR NOT NULL, 
+	at FLOAT NOT NULL, 
+	kind VARCHAR NOT NULL, 
+	session_number INTEGER, 
+	attempts INTEGER NOT NULL, 
+	reason VARCHAR, 
+	whose VARCHAR, 
+	PRIMARY KEY (seq)
+);
+INSERT INTO "node_events" VALUES(1,'node-26c471d916d59726',1.79584960712733960157e+09,'session_began',1,0,NULL,NULL);
+INSERT INTO "node_events" VALUES(2,'node-26c471d916d59726',1.7958496072339265346e+09,'drained',1,0,NULL,NULL);
+CREATE TABLE nodes (
+	id VARCHAR NOT NULL, 
+	secret_hash VARCHAR NOT NULL, 
+	session_hash VARCHAR NOT NULL, 
+	session_number INTEGER NOT NULL, 
+	endpoint VARCHAR NOT NULL, 
+	capabilities VARCHAR NOT NULL, 
+	slots INTEGER, 
+	name VARCHAR, 
+	version VARCHAR, 
+	draining BOOLEAN NOT NULL, 
+	registered_at FLOAT NOT NULL, 
+	last_heartbeat FLOAT NOT NULL, 
+	lease_until FLOAT NOT NULL, 
+	jobs_completed INTEGER NOT NULL, 
+	jobs_failed INTEGER NOT NULL, joined_with VARCHAR, 
+	PRIMARY KEY (id)
+);
+INSERT INTO "nodes" VALUES('node-26c471d916d59726','014cd93122de8b48baf7f870de57d28371801a0bd6cebc43ef8f006cb6e32f1d','f87b549882c0d50b91a3b4f5bb0348d1d49fd9c5f17e75ea3028b18f67b9d3cd',1,'http://localhost:8443','{"interpreters": ["python3"]}',4,NULL,NULL,1,1.79584960712733960157e+09,1795849607.21674,1795849667.21674,1,1,NULL);
+CREATE TABLE tombstones (
+	id VARCHAR NOT NULL, 
+	deleted_at FLOAT NOT NULL, owner VARCHAR, 
+	PRIMARY KEY (id)
+)
+ WITHOUT ROWID
+
+;
+CREATE TABLE usage_days (
+	day VARCHAR NOT NULL, 
+	owner VARCHAR NOT NULL, 
+	outcome VARCHAR NOT NULL, 
+	count INTEGER NOT NULL, 
+	cpu_seconds FLOAT NOT NULL, 
+	wall_seconds FLOAT NOT NULL, 
+	memory_mb_seconds FLOAT NOT NULL, 
+	bytes_in INTEGER NOT NULL, 
+	bytes_out INTEGER NOT NULL, 
+	PRIMARY KEY (day, owner, outcome)
+)
+ WITHOUT ROWID
+
+;
+CREATE TABLE webhooks (
+	id VARCHAR NOT NULL, 
+	job_id VARCHAR NOT NULL, 
+	url VARCHAR NOT NULL, 
+	state VARCHAR NOT NULL, 
+	attempts INTEGER NOT NULL, 
+	created_at FLOAT NOT NULL, 
+	next_at FLOAT, 
+	payload VARCHAR, 
+	deliveries VARCHAR NOT NULL, 
+	PRIMARY KEY (id)
+)
+ WITHOUT ROWID
+
+;
+INSERT INTO "webhooks" VALUES('wh_01a220fa-583e-7c08-a605-01c3095366da','01a220fa-583e-71ca-98e6-fa44e138c646','http://127.0.0.1:9/','owed',0,1.79584960723035454753e+09,NULL,NULL,'[]');
+CREATE INDEX idempotency_age ON idempotency_keys (created_at);
+CREATE INDEX job_cancel ON job_states (cancel_requested_at) WHERE cancel_requested_at IS NOT NULL AND deadline_at IS NOT NULL;
+CREATE INDEX job_dedupe ON job_states (dedupe_key) WHERE dedupe_key IS NOT NULL;
+CREATE INDEX job_due ON job_states (run_at) WHERE status = 'pending' AND run_at IS NOT NULL;
+CREATE INDEX job_expiry ON job_states (expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX job_followers ON job_states (follows) WHERE follows IS NOT NULL;
+CREATE INDEX job_give_up ON job_states (give_up_at) WHERE status = 'pending' AND give_up_at IS NOT NULL;
+CREATE INDEX job_held ON job_states (node_id) WHERE deadline_at IS NOT NULL;
+CREATE INDEX job_overdue ON job_states (deadline_at) WHERE deadline_at IS NOT NULL;
+CREATE INDEX job_ready ON job_states (class_key, rank, seq) WHERE status = 'pending' AND run_at IS NULL;
+CREATE UNIQUE INDEX job_single_flight ON job_states (dedupe_key) WHERE dedupe_key IS NOT NULL AND follows IS NULL AND completed_at IS NULL;
+CREATE INDEX tombstone_age ON tombstones (deleted_at);
+CREATE VIEW jobs AS
+SELECT s.id, i.code, s.interpreter, s.status, s.node_id, r.output, r.error, s.exit_code, s.failure,
+       strftime('%Y-%m-%dT%H:%M:%fZ', s.created_at, 'unixepoch') AS created_at,
+       strftime('%Y-%m-%dT%H:%M:%fZ', s.started_at, 'unixepoch') AS started_at,
+       strftime('%Y-%m-%dT%H:%M:%fZ', s.completed_at, 'unixepoch') AS completed_at,
+       s.submitter, s.labels, s.priority, s.timeout, s.attempt, s.fence
+FROM job_states s
+JOIN job_inputs i ON i.seq = s.seq
+LEFT JOIN job_results r ON r.seq = COALESCE(s.result_of, s.seq);
+CREATE INDEX job_owner ON job_states (owner, seq) WHERE owner IS NOT NULL;
+CREATE INDEX job_file_content ON job_files (sha256);
+CREATE INDEX job_file_inputs ON job_files (seq) WHERE kind = 'input';
+CREATE INDEX webhook_job ON webhooks (job_id);
+CREATE INDEX webhook_owed ON webhooks (state) WHERE state = 'owed';
+CREATE INDEX node_event ON node_events (node_id, seq);
+CREATE INDEX attempt_node ON attempts (node_id, claimed_at);
+DELETE FROM "sqlite_sequence";
+INSERT INTO "sqlite_sequence" VALUES('job_states',10);
+COMMIT;
