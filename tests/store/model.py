@@ -161,10 +161,10 @@ class Model:
         job = self._held_by(node, ref)
         if job is None:
             return False
+        job.attempt -= 1
         if job.cancel_requested_at is not None:
             self._end(job, "failed", "cancelled", now)
         else:
-            job.attempt -= 1
             self._requeue(job, None)
         return True
 
@@ -210,11 +210,10 @@ class Model:
 
     def _lose(self, job: ModelJob, cause: str, now: float) -> None:
         """Infrastructure failed: again while the retries last, with a backoff unless it is the first lost node."""
+        job.losses += 1
         if job.cancel_requested_at is not None:
             self._end(job, "failed", "cancelled", now)
-            return
-        job.losses += 1
-        if job.losses > job.new.max_retries:
+        elif job.losses > job.new.max_retries:
             self._end(job, "failed", "timeout" if cause == "overdue" else cause, now)
         elif cause == "node_lost" and job.losses == 1:
             self._requeue(job, None)

@@ -244,3 +244,17 @@ async def test_a_cancelled_job_is_not_rescued_into_the_queue(store: Store) -> No
     await store.cancel("a", 3.0, TTL, node_answers=True)
     await store.rescue(["node-1"], 4.0, TTL)
     assert await status_of(store, "a") == ("failed", "cancelled")
+
+
+async def test_what_a_cancelled_jobs_last_attempt_was_is_counted(store: Store) -> None:
+    await register(store, slots=2)
+    await submit(store, new_job("lost"), new_job("handed back"))
+    lost, back = await claim(store, max_jobs=2)
+    for job in (lost, back):
+        await store.cancel(job.id, 3.0, TTL, node_answers=True)
+    await store.release("node-1", [(back.id, back.fence)], 4.0, TTL)
+    await store.rescue(["node-1"], 4.0, TTL)
+    for name, counted in (("lost", (1, 1)), ("handed back", (0, 0))):
+        job = await store.job(name)
+        assert job is not None
+        assert (job.failure, job.attempt, job.losses) == (Failure.CANCELLED, *counted)

@@ -61,4 +61,8 @@ def test_a_release_gives_the_attempt_back() -> None:
 
 @pytest.mark.parametrize("outcome", [*INFRASTRUCTURE, AttemptOutcome.FAILED, AttemptOutcome.RELEASED])
 def test_a_job_that_was_to_be_cancelled_never_runs_again(outcome: AttemptOutcome) -> None:
-    assert after_attempt(outcome, Counters(0, 0, 3, True), 0.5) == Over(Failure.CANCELLED, 0, 0)
+    """And its counters say what its attempts were: a loss is a loss, a release gives the attempt back."""
+    lost, released = outcome in INFRASTRUCTURE, outcome is AttemptOutcome.RELEASED
+    for losses in (0, 3):
+        end = after_attempt(outcome, Counters(losses, 1, 3, True), 0.5)
+        assert end == Over(Failure.CANCELLED, losses + lost, 1, give_back=released)

@@ -50,6 +50,8 @@ class Over:
     failure: Failure
     losses: int
     reruns: int
+    give_back: bool = False
+    """Whether its last attempt is not counted."""
 
 
 _LAST_WORD = {
@@ -76,18 +78,20 @@ def after_attempt(
     """Decide whether a job whose attempt ended with `outcome` runs again.
 
     `verdict` is the node's word on a program that failed. The first lost node costs no delay: the job is not to blame.
+    The counters say what its attempts were, also when it ends for another reason: they always add up.
     """
-    losses, reruns = counters.losses, counters.reruns
+    reruns = counters.reruns
+    losses = counters.losses + (outcome in _LAST_WORD)
+    released = outcome is AttemptOutcome.RELEASED
     if counters.cancel_requested or outcome is AttemptOutcome.CANCELLED:
-        return Over(Failure.CANCELLED, losses, reruns)
-    if outcome is AttemptOutcome.RELEASED:
+        return Over(Failure.CANCELLED, losses, reruns, give_back=released)
+    if released:
         return Again(0.0, losses, reruns, give_back=True)
     if outcome is AttemptOutcome.FAILED:
         failure = verdict or Failure.EXIT
         if failure not in retry_on or reruns >= counters.max_retries:
             return Over(failure, losses, reruns)
         return Again(backoff(reruns + 1, jitter), losses, reruns + 1)
-    losses += 1
     if losses > counters.max_retries:
         return Over(_LAST_WORD[outcome], losses, reruns)
     first_loss = outcome is AttemptOutcome.NODE_LOST and losses == 1

@@ -132,14 +132,10 @@ def settle(
         decision = after_result(standing.word, counters, decision)
         if standing.word is Word.DISAGREED:
             measured = _NOTHING
-    if decision is None:
-        _over(tx, job, None, job.losses, job.reruns, measured, now, result_ttl, outcome)
-        return Settled(JobStatus.COMPLETED, standing)
-    if isinstance(decision, Over):
-        _over(tx, job, decision.failure, decision.losses, decision.reruns, measured, now, result_ttl, outcome)
-        return Settled(JobStatus.FAILED, standing)
-    _again(tx, job, decision, now, outcome)
-    return Settled(JobStatus.PENDING, standing)
+    if isinstance(decision, Again):
+        _again(tx, job, decision, now, outcome)
+        return Settled(JobStatus.PENDING, standing)
+    return Settled(_over(tx, job, decision, measured, now, result_ttl, outcome), standing)
 
 
 def end_pending(tx: Transaction, job: Judged, failure: Failure, now: float, result_ttl: float) -> None:
@@ -219,15 +215,15 @@ def _again(tx: Transaction, job: Judged, decision: Again, now: float, outcome: A
 def _over(
     tx: Transaction,
     job: Judged,
-    failure: Failure | None,
-    losses: int,
-    reruns: int,
+    end: Over | None,
     measured: Measured,
     now: float,
     result_ttl: float,
     outcome: AttemptOutcome,
-) -> None:
-    status = JobStatus.COMPLETED if failure is None else JobStatus.FAILED
+) -> JobStatus:
+    """`end`: how the job failed; None is a success. The job's status."""
+    failure = end.failure if end else None
+    status = JobStatus.FAILED if end else JobStatus.COMPLETED
     expires = now + result_ttl
     tx.run(
         life.END_HELD,
@@ -239,8 +235,9 @@ def _over(
             "code": measured.exit_code,
             "result_bytes": 0 if job.owner is None else measured.stored_bytes,
             "files": measured.file_count,
-            "new_losses": losses,
-            "new_reruns": reruns,
+            "given_back": int(end is not None and end.give_back),
+            "new_losses": end.losses if end else job.losses,
+            "new_reruns": end.reruns if end else job.reruns,
             "now": now,
             "expires": expires,
         },
@@ -249,12 +246,12 @@ def _over(
     tx.changes.finished.append(job.id)
     if job.owner is not None:
         tx.changes.owned.append(Owned(job.owner, -1, measured.stored_bytes))
-    if job.dedupe_key is None or job.follows is not None:
-        return
-    if failure is None:
-        _end_followers(tx, job, measured, now, expires)
-    else:
-        _next_leader(tx, job.seq)
+    if job.dedupe_key is not None and job.follows is None:
+        if end is None:
+            _end_followers(tx, job, measured, now, expires)
+        else:
+            _next_leader(tx, job.seq)
+    return status
 
 
 def _end_followers(tx: Transaction, leader: Judged, measured: Measured, now: float, expires: float) -> None:

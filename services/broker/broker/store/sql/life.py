@@ -205,6 +205,7 @@ END_HELD = compiled(
         failure=p("new_failure"),
         exit_code=p("code"),
         file_count=p("files"),
+        attempt=j.attempt - p("given_back"),
         losses=p("new_losses"),
         reruns=p("new_reruns"),
         completed_at=p("now"),
