@@ -250,8 +250,8 @@ async def test_what_a_cancelled_jobs_last_attempt_was_is_counted(store: Store) -
     await register(store, slots=2)
     await submit(store, new_job("lost"), new_job("handed back"))
     lost, back = await claim(store, max_jobs=2)
-    for job in (lost, back):
-        await store.cancel(job.id, 3.0, TTL, node_answers=True)
+    for claimed in (lost, back):
+        await store.cancel(claimed.id, 3.0, TTL, node_answers=True)
     await store.release("node-1", [(back.id, back.fence)], 4.0, TTL)
     await store.rescue(["node-1"], 4.0, TTL)
     for name, counted in (("lost", (1, 1)), ("handed back", (0, 0))):
