@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from collections.abc import Awaitable
+from typing import Any
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Scope, Send
 
-from broker.api.app import FrontDoor
+from broker.api.around import Around
+from broker.api.refusals import REFUSED
+from broker.context import REQUEST_HEADER, REQUEST_ID, request_id_of
 from broker.domain.histogram import Histogram
 from broker.main import main
 from broker.service.meter import Meter
 from broker.store.ops import ending
 
-_counted = cast(Callable[[FrontDoor, Scope, Receive, Send], Awaitable[None]], FrontDoor.__call__)
 
+def _uncounted(self: Around, name: str, scope: Scope, send: Send) -> Send:
+    """As Around's, without the line that counts: request ids and refusals are there for the log."""
+    request_id = request_id_of(scope["headers"])
+    REQUEST_ID.set(request_id)
 
-async def _uncounted(self: FrontDoor, scope: Scope, receive: Receive, send: Send) -> None:
-    """As FrontDoor's, without a wrapper around `send`."""
-    if scope["type"] != "http":
-        await _counted(self, scope, receive, send)
-        return
-    endpoint = self._find(scope, scope["method"], scope["path"])
-    await self._serve(endpoint, scope["path"], scope, receive, send)
+    def noted(message: Message) -> Awaitable[None]:
+        if message["type"] == "http.response.start":
+            status = scope["status"] = message["status"]
+            message["headers"] = [*message.get("headers", ()), (REQUEST_HEADER, request_id.encode())]
+            if status in REFUSED:
+                self._refusals.note(status, name, scope)
+        return send(message)
+
+    return noted
 
 
 def _nothing(*_: Any) -> None:
@@ -31,9 +38,15 @@ def _nothing(*_: Any) -> None:
 
 def take_out() -> None:
     """Replace whatever counts."""
-    for owner, name in ((Histogram, "add"), (Histogram, "add_all"), (Meter, "take"), (ending, "Ended")):
+    for owner, name in (
+        (Histogram, "add"),
+        (Histogram, "add_all"),
+        (Meter, "stepped"),
+        (Meter, "ended"),
+        (ending, "Ended"),
+    ):
         setattr(owner, name, _nothing)
-    setattr(FrontDoor, "__call__", _uncounted)  # noqa: B010  # mypy takes no assignment to a method
+    setattr(Around, "noted", _uncounted)  # noqa: B010  # mypy takes no assignment to a method
 
 
 if __name__ == "__main__":

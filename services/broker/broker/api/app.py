@@ -2,7 +2,7 @@
 
 from collections.abc import MutableMapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
@@ -91,6 +91,21 @@ def make_app(broker: Broker) -> "FrontDoor":
     return FrontDoor(app, broker, [route for route in routes if isinstance(route, LeanRoute)])
 
 
+class _Known(NamedTuple):
+    """What the front door knows of an endpoint."""
+
+    name: str
+    """What the metrics and the log call it."""
+    rule: Rule | None
+    lasts: bool
+    """Its calls do."""
+    waits: bool
+    """They do when their query asks for it."""
+
+
+_UNKNOWN = _Known("", None, False, False)
+
+
 class FrontDoor:
     """Sends a request straight to its endpoint, by two dictionary look-ups. What it does not know goes to FastAPI: it
     serves the documents and answers 404."""
@@ -108,18 +123,15 @@ class FrontDoor:
         self._fixed: dict[tuple[str, str], ASGIApp] = {}
         self._with_id: dict[tuple[str, str, str], tuple[ASGIApp, str]] = {}
         self._with_rest: dict[tuple[str, str], tuple[ASGIApp, str, str]] = {}
-        self._rules: dict[ASGIApp, tuple[Rule, bool, bool]] = {}
-        """Endpoint -> its rule, whether its calls last, and whether they do when their query asks for it."""
-        self._names: dict[ASGIApp, str] = {}
-        """Endpoint -> what the metrics call it."""
+        self._known: dict[ASGIApp, _Known] = {}
+        self._serve_http = partial(self._around.write, self._serve) if settings.access_log else self._serve
         self._methods = sorted({method for route in routes for method in route.methods or ()})
         for route in routes:
             for method in sorted(route.methods or ()):
                 line = (method, route.path)
-                rule = (rule_for(*line), line in LONG_LIVED, route.may_wait)
-                if self._rules.setdefault(route.app, rule) != rule:
+                known = _Known(" ".join(line), rule_for(*line), line in LONG_LIVED, route.may_wait)
+                if self._known.setdefault(route.app, known)[1:] != known[1:]:
                     raise LookupError(f"{route.path} needs one endpoint for each of its rules")
-                self._names.setdefault(route.app, f"{method} {route.path}")
                 first, parameter, last = _parts(route.path)
                 if parameter is None:
                     self._fixed[method, route.path] = route.app
@@ -130,83 +142,82 @@ class FrontDoor:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the life of the process."""
-        if scope["type"] == "lifespan":
+        if scope["type"] == "http":
+            await self._serve_http(scope, receive, send)
+        elif scope["type"] == "lifespan":
             await self._live(receive, send)
-            return
-        path: str = scope["path"]
-        if scope["type"] == "websocket":
-            serve = partial(self._in_the_crowd, partial(self._serve_websocket, path), False)
-            await self._around.serve_websocket(serve, scope, receive, send)
-            return
-        endpoint = self._find(scope, scope["method"], path)
-        name, public = "", self._gate is not None  # what is not there needs no key to be told so
-        if endpoint is not None:
-            name = self._names[endpoint]
-            public = public and self._rules[endpoint][0] is Rule.PUBLIC
-        serve = partial(self._in_the_crowd, partial(self._serve, endpoint, path), public)
-        await self._around.serve(name, serve, scope, receive, send)
+        else:
+            await self._around.serve_websocket(self._serve_websocket, scope, receive, send)
 
-    async def _in_the_crowd(self, serve: ASGIApp, public: bool, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a call if its address has not too many under way. `public`: it needs no key, though others do."""
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One coroutine from the server to the endpoint: each more would cost every request 2 % of its time."""
+        scope["app"], scope["broker"] = self.app, self._broker
+        endpoint = self._find(scope, scope["method"], scope["path"])
+        known = _UNKNOWN if endpoint is None else self._known[endpoint]
+        send = self._around.noted(known.name, scope, send)
         try:
-            place = self._crowd.enter(scope, public=public)
+            # what is not there needs no key to be told so
+            keyless = self._gate is not None and (endpoint is None or known.rule is Rule.PUBLIC)
+            place = self._crowd.enter(scope, public=keyless)
         except BrokerError as error:
             await error_response(error)(scope, receive, send)
             return
         try:
-            await serve(scope, receive, send)
+            await self._checked(endpoint, known, scope)(scope, receive, send)
         finally:
             self._crowd.leave(place)
 
-    async def _serve(self, endpoint: ASGIApp | None, path: str, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through to its endpoint, if nothing speaks against that."""
+    def _checked(self, endpoint: ASGIApp | None, known: "_Known", scope: Scope) -> ASGIApp:
+        """The endpoint of a request, or what tells why it is not served."""
+        path: str = scope["path"]
         if self._broker.stopping and path not in ALWAYS_SERVED:
             response = error_response(StoppingError())
             response.headers["Connection"] = "close"
-            await response(scope, receive, send)
-            return
+            return response
         try:
             self._origins.check(scope)
         except (HttpError, BrokerError) as error:
-            await error_response(error)(scope, receive, send)
-            return
-        scope["app"] = self.app
+            return error_response(error)
         if endpoint is None:
             allowed = self._allowed(path)
             endpoint = _method_not_allowed(scope, allowed) if allowed else self.app
         if self._addresses is not None and (refused := self._addresses.refuse(scope)) is not None:
-            endpoint = refused
-        elif self._gate is not None:
-            known = self._rules.get(endpoint)
-            rule, lasts, waits = known or (RULES.get((scope["method"], path)), False, False)
-            lasts = lasts or (waits and bool(scope["query_string"]))
-            if rule is not None:
-                await self._gate.pass_through(rule, lasts, endpoint, scope, receive, send)
-                return
-            if endpoint is self.app:  # nothing that has no rule is served
-                endpoint = _nothing_there(path)
-        await endpoint(scope, receive, send)
+            return refused
+        if self._gate is None:
+            return endpoint
+        rule = RULES.get((scope["method"], path)) if known.rule is None else known.rule
+        if rule is not None:
+            lasts = known.lasts or (known.waits and bool(scope["query_string"]))
+            return partial(self._gate.pass_through, rule, lasts, endpoint)
+        return _nothing_there(path) if endpoint is self.app else endpoint  # nothing that has no rule is served
 
-    async def _serve_websocket(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The one WebSocket that there is; all others are refused before they are opened (HTTP 403)."""
-        first, _, job_id = path[1:].partition("/")
-        if first != "stream" or not job_id or "/" in job_id or self._broker.stopping:
-            await receive()
-            await send({"type": "websocket.close", "code": 1008})
+        try:
+            place = self._crowd.enter(scope, public=False)
+        except BrokerError as error:
+            await error_response(error)(scope, receive, send)
             return
+        try:
+            await self._stream(scope)(scope, receive, send)
+        finally:
+            self._crowd.leave(place)
+
+    def _stream(self, scope: Scope) -> ASGIApp:
+        """What serves a WebSocket, or tells why it is not served."""
+        first, _, job_id = scope["path"][1:].partition("/")
+        if first != "stream" or not job_id or "/" in job_id or self._broker.stopping:
+            return _no_such_websocket
         try:
             self._origins.check(scope)
         except (HttpError, BrokerError) as error:
-            await error_response(error)(scope, receive, send)
-            return
+            return error_response(error)
         endpoint: ASGIApp = partial(serve_stream, self._broker, job_id)
         if self._addresses is not None and (refused := self._addresses.refuse(scope)) is not None:
-            endpoint = refused
-        elif self._gate is not None:
-            rule = rule_for(WEBSOCKET, "/stream/{job_id}")
-            await self._gate.pass_through(rule, True, endpoint, scope, receive, send)
-            return
-        await endpoint(scope, receive, send)
+            return refused
+        if self._gate is None:
+            return endpoint
+        return partial(self._gate.pass_through, rule_for(WEBSOCKET, "/stream/{job_id}"), True, endpoint)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         """Start the broker, say so, and stop it when the server has let go of its connections."""
@@ -257,6 +268,11 @@ def _parts(path: str) -> tuple[str, str | None, str]:
     first, _, rest = path[1:].partition("/")
     value, _, last = rest.partition("/")
     return (first, value[1:-1], last) if value.startswith("{") else (first, None, "")
+
+
+async def _no_such_websocket(_: Scope, receive: Receive, send: Send) -> None:
+    await receive()
+    await send({"type": "websocket.close", "code": 1008})
 
 
 def _method_not_allowed(scope: Scope, allowed: list[str]) -> Response:

@@ -21,35 +21,35 @@ class Around:
     def __init__(self, broker: Broker) -> None:
         self._answers = broker.meter.answers
         self._refusals = Refusals(broker.settings)
-        self._writes_calls = broker.settings.access_log
         self._traced = broker.sink is not None
 
-    async def serve(self, name: str, serve: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request; `name`: what the metrics and the log call it."""
-        answers, status = self._answers, 0
+    def noted(self, name: str, scope: Scope, send: Send) -> Send:
+        """Begin a request that the metrics and the log call `name`: what it is answered with goes by what this returns.
+        The scope's "status" is that of the answer."""
         request_id = request_id_of(scope["headers"])
         REQUEST_ID.set(request_id)  # the server serves every request in a context of its own
         if self._traced:
             TRACEPARENT.set(traceparent_of(scope["headers"]))
 
-        def counted(message: Message) -> Awaitable[None]:  # no coroutine of its own: every answer comes by here
-            nonlocal status
+        def noted(message: Message) -> Awaitable[None]:  # no coroutine of its own: every answer comes by here
             if message["type"] == "http.response.start":
-                status = message["status"]
-                answers[name, status] += 1
+                status = scope["status"] = message["status"]
+                self._answers[name, status] += 1
                 message["headers"] = [*message.get("headers", ()), (REQUEST_HEADER, request_id.encode())]
                 if status in REFUSED:
                     self._refusals.note(status, name, scope)
             return send(message)
 
-        if not self._writes_calls:
-            await serve(scope, receive, counted)
-            return
+        return noted
+
+    async def write(self, serve: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request and write a line about it."""
         began = time.perf_counter()
         try:
-            await serve(scope, receive, counted)
+            await serve(scope, receive, send)
         finally:
             seconds = round(time.perf_counter() - began, 6)
+            status = scope.get("status", 0)
             log.info("call", method=scope["method"], path=scope["path"], status=status, seconds=seconds)
 
     async def serve_websocket(self, serve: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:

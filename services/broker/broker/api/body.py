@@ -6,9 +6,10 @@ from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message
 
 from broker.api.errors import HttpError
-from broker.api.state import broker_of
+from broker.api.state import broker_of, header_of
 from broker.errors import OverloadedError
 from broker.shell.limits import DRAIN_BYTES
 from broker.wire.amount import MAX_VALUES, MAX_VALUES_OF_A_JOB, holds_more_values
@@ -62,7 +63,7 @@ async def read_json(request: Request, model: type[Model]) -> Model:
     settings = broker_of(request).settings
     node_call = request.scope["path"] in NODE_PATHS
     limit = settings.max_node_body_bytes if node_call else settings.max_body_bytes
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = header_of(request, b"content-type").partition(";")[0].strip().lower()
     if kind != "application/json":
         # Insisting on it also keeps web pages of strangers from calling a broker on the reader's own machine.
         raise HttpError(415, "Send JSON, with the header Content-Type: application/json.")
@@ -91,8 +92,8 @@ async def read_json(request: Request, model: type[Model]) -> Model:
 
 async def read_body(request: Request, limit: int, seconds: float) -> bytes:
     """The whole body, of at most `limit` bytes, arriving within `seconds`."""
-    declared = request.headers.get("content-length")
-    if declared is not None and int(declared) > limit:  # the parser saw to it that it is a number
+    declared = header_of(request, b"content-length")
+    if declared and int(declared) > limit:  # the parser saw to it that it is a number
         raise _too_large(limit, close=int(declared) > limit + DRAIN_BYTES)
     message = await _receive(request, seconds)
     if not message.get("more_body"):
@@ -122,15 +123,18 @@ async def _read_rest(request: Request, body: bytearray, limit: int, seconds: flo
     return bytes(body)
 
 
-async def _receive(request: Request, seconds: float) -> dict[str, Any]:
-    try:
-        async with asyncio.timeout(seconds):
-            message = await request.receive()
-    except TimeoutError:
-        raise HttpError(408, "The body did not arrive in time.", close=True) from None
+async def _receive(request: Request, seconds: float) -> Message:
+    if "whole" in request.scope:  # the shell has all of it (broker.shell.protocol): a limit would only cost time
+        message = await request.receive()
+    else:
+        try:
+            async with asyncio.timeout(seconds):
+                message = await request.receive()
+        except TimeoutError:
+            raise HttpError(408, "The body did not arrive in time.", close=True) from None
     if message["type"] == "http.disconnect":
         raise ClientDisconnect
-    return dict(message)
+    return message
 
 
 def _too_large(limit: int, *, close: bool = False) -> HttpError:

@@ -19,6 +19,7 @@ from broker.api.access import RULES, Rule
 from broker.api.answers import errors
 from broker.api.body import read_json
 from broker.api.errors import error_response, validation_response
+from broker.api.state import header_of
 
 __all__ = ["LeanRoute", "takes_multipart"]
 
@@ -91,7 +92,7 @@ class _LeanEndpoint:
             values: dict[str, Any] = {name: request.path_params[name] for name in self._path_names}
             if self._query is not None:
                 values |= self._query_values(request)
-            if self._multipart is not None and request.headers.get("content-type", "").lower().startswith("multipart/"):
+            if self._multipart is not None and header_of(request, b"content-type").lower().startswith("multipart/"):
                 where = "manifest"
                 return await self._multipart(request, **values)
             if self._body is not None:

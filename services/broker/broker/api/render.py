@@ -29,13 +29,21 @@ _WITHOUT_OUTPUT = (
 """Failures of which the program may know nothing: who reads its error output only is told, too."""
 
 
+_JSON = (b"content-type", b"application/json")
+
+
 class Json(Response):
-    """A JSON answer, built without going through response models."""
+    """A JSON answer, built without going through response models, nor through Response's own making of headers."""
 
     media_type = "application/json"
 
     def __init__(self, content: Any, status_code: int = 200, headers: dict[str, str] | None = None) -> None:
-        super().__init__(to_json(content), status_code, headers)
+        self.status_code = status_code
+        self.background = None
+        self.body = body = to_json(content)
+        self.raw_headers = [(b"content-length", b"%d" % len(body)), _JSON]
+        if headers:
+            self.headers.update(headers)
 
 
 def job_json(job: Job, told: Told = NOTHING) -> dict[str, Any]:

