@@ -4,7 +4,7 @@ import pytest
 
 from broker.domain.traces import parent_of, span_id_of, spread, trace_id_of
 from broker.errors import StartError
-from broker.service.submit import new_job_id
+from broker.service.job_ids import new_job_id
 from broker.trace_settings import wanted
 
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://user:canary@collector:4318"}
