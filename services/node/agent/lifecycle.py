@@ -33,11 +33,12 @@ DELIVERERS = 2
 # How late a lease's end, an undelivered result or a change of health may be noticed.
 GUARD_EVERY = 0.25
 LEFTOVER_SECONDS = 5.0
-# After the grace for running jobs: to kill the rest, give it back, and deliver. Ends well before the 30 s that the
-# bundle's stop_grace_period allows for the default grace of 20 s.
-TAIL_SECONDS = 6.0
-HURRIED_TAIL_SECONDS = 3.0
-DISK_SECONDS = 2.0  # for the last results to reach the disk, should it be slow or gone
+# Of NODE_LEAVE_SECONDS, after which the supervisor kills: for the last lines and traces, and a busy machine's lateness.
+EXIT_SECONDS = 1.5
+# Before that: for the last results to reach the disk and the last beat the broker, should either be slow or gone.
+FAREWELL_SECONDS = 1.0
+HURRIED_LEAVE_SECONDS = 5.5  # 3 s to give back and deliver
+SANDRUN_SECONDS = 3.0  # for results to be delivered before sandrun's change ends their session
 BUSY_BASE, BUSY_CAP = 5.0, 60.0
 
 
@@ -85,6 +86,7 @@ class Agent:
 
     def drain(self) -> None:
         """Claim no more, let running jobs end within the grace, give the rest back, deliver everything, stop."""
+        grace_ends = time.monotonic() + self._settings.drain_seconds
         LOG.info("draining", open=len(self.parts.attempts.open()), grace_seconds=self._settings.drain_seconds)
         self._leaving.set()
         serving = self._serving
@@ -94,26 +96,39 @@ class Agent:
         for attempt in self.parts.attempts.open():
             if self.parts.slots.withdraw(attempt):
                 self.parts.settlement.release(attempt, "the node drains")
-        grace_ends = time.monotonic() + self._settings.drain_seconds
         while not self._hurry.is_set() and (left := grace_ends - time.monotonic()) > 0:
             if self.parts.attempts.wait_settled(min(left, 0.1)):
                 break
-        tail_ends = time.monotonic() + (HURRIED_TAIL_SECONDS if self._hurry.is_set() else TAIL_SECONDS)
-        self._give_back(tail_ends)
+        leave_by = self._leave_by(grace_ends)
+        self._give_back(leave_by - FAREWELL_SECONDS)
         self.parts.outbox.hurry()
-        delivered = self.parts.outbox.wait_empty(max(0.0, tail_ends - time.monotonic()))
-        self._keep_what_is_left()
-        if serving is not None and not serving.session.over.is_set():
-            self._last_beat(serving)
-            serving.close("draining")
+        delivered = self.parts.outbox.wait_empty(max(0.0, leave_by - FAREWELL_SECONDS - time.monotonic()))
+        self._farewell(serving, leave_by)
         LOG.info("drained", undelivered=0 if delivered else len(self.parts.outbox))
         self.folder.close()
         self._live.remove()
         self.stopped.set()
 
-    def _keep_what_is_left(self) -> None:
-        """Results that were not delivered go to the disk. By a thread that is not waited for when the disk hangs."""
-        self.crash.spawn("spool-last", lambda: self.parts.outbox.tidy(older_than=0)).join(DISK_SECONDS)
+    def _leave_by(self, grace_ends: float) -> float:
+        """When the process has to begin its exit, now that running jobs get no more time."""
+        seconds = self._settings.leave_seconds
+        if self._hurry.is_set():
+            seconds = min(seconds, HURRIED_LEAVE_SECONDS)
+        return min(time.monotonic(), grace_ends) + seconds - EXIT_SECONDS
+
+    def _farewell(self, serving: Serving | None, leave_by: float) -> None:
+        """Results that were not delivered go to the disk, and the broker hears the last of the node.
+
+        Side by side, by threads that are not waited for longer: neither a disk that hangs nor a broker that is away may
+        hold up the end until somebody kills what is left.
+        """
+        last = [self.crash.spawn("spool-last", lambda: self.parts.outbox.tidy(older_than=0))]
+        if serving is not None and not serving.session.over.is_set():
+            last.append(self.crash.spawn("last-beat", lambda: self._last_beat(serving)))
+        for thread in last:
+            thread.join(max(0.0, leave_by - time.monotonic()))
+        if serving is not None and not serving.session.over.is_set():
+            serving.close("draining")
 
     def _give_back(self, deadline: float) -> None:
         """Kill what still runs and release it."""
@@ -261,7 +276,7 @@ class Agent:
         self._offer = offer
         if changed and self._serving is not None:
             # The broker learns capabilities at registration only. What sandrun's end left to report goes first.
-            self.parts.outbox.wait_empty(HURRIED_TAIL_SECONDS)
+            self.parts.outbox.wait_empty(SANDRUN_SECONDS)
             self._serving.session.end("sandrun came back with other capabilities")
         self._wake()
 

@@ -33,6 +33,7 @@ class Settings:
     labels: dict[str, str]
     state_dir: Path | None
     drain_seconds: float
+    leave_seconds: float
     cpu_cores: float | None
     memory_gb: float | None
     gpu: bool | None
@@ -86,6 +87,7 @@ SOURCES = (
     _source("labels", parse.labels, {}, "key=value,key=value for jobs that ask for labels"),
     _source("state_dir", parse.folder, None, "folder for the node's identity and undelivered results"),
     _source("drain_seconds", parse.number(0, 3600), 20.0, "how long running jobs may go on after SIGTERM"),
+    _source("leave_seconds", parse.number(1, 3600), 7.0, "how long giving back, delivering and ending may take then"),
     _source("cpu_cores", parse.number(0.1, 4096), None, "cores to advertise", inside="capabilities"),
     _source("memory_gb", parse.number(0.01, 65536), None, "GiB of memory to advertise", inside="capabilities"),
     _source("gpu", parse.yes_no, None, "whether to advertise a GPU: true or false", inside="capabilities"),

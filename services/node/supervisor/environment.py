@@ -36,11 +36,14 @@ def for_sandrun(environment: Mapping[str, str], port: int) -> dict[str, str]:
     return chosen
 
 
-def for_agent(environment: Mapping[str, str], port: int) -> dict[str, str]:
-    """NODE_* and BROKER_URL, and how to reach the network. It always drives the sandrun beside it."""
+def for_agent(environment: Mapping[str, str], port: int, leave_seconds: float) -> dict[str, str]:
+    """NODE_* and BROKER_URL, and how to reach the network. It always drives the sandrun beside it, and knows how long
+    after its drain time it will be killed."""
     chosen = _pick(environment, (*_COMMON, *_LOG, *_AGENT, *_NETWORK))
     chosen.update({name: value for name, value in environment.items() if name.startswith(("NODE_", _TRACES))})
     chosen.update({name: value for name, value in environment.items() if name.lower() in _PROXIES})
+    if not chosen.get("NODE_LEAVE_SECONDS"):
+        chosen["NODE_LEAVE_SECONDS"] = f"{leave_seconds:g}"
     chosen["SANDRUN_URL"] = f"http://localhost:{port}"
     return chosen
 

@@ -19,9 +19,10 @@ SIGNALS = (*STOP_SIGNALS, signal.SIGCHLD)
 TICK = 1.0
 DEFAULT_PORT = 8443
 DEFAULT_DRAIN = 20.0  # the agent's default of NODE_DRAIN_SECONDS
-# What the agent needs beyond its drain time (its TAIL_SECONDS and a little); with sandrun's two seconds and the default
-# drain time the sum stays under the 30 s of the bundle's stop_grace_period.
-AGENT_TAIL = 7.0
+# What the agent gets beyond its drain time before it is killed, unless NODE_LEAVE_SECONDS says otherwise. It is told,
+# and plans its end by it. With sandrun's two seconds and the default drain time the sum stays under the 30 s of the
+# bundle's stop_grace_period.
+DEFAULT_LEAVE = 7.0
 SANDRUN_STOP = 2.0
 FAILED = 1
 
@@ -29,11 +30,11 @@ FAILED = 1
 class Supervisor:
     """Runs the two children until both have ended."""
 
-    def __init__(self, sandrun: Child, agent: Child, watch: HangWatch, drain_seconds: float) -> None:
+    def __init__(self, sandrun: Child, agent: Child, watch: HangWatch, agent_seconds: float) -> None:
         self._sandrun = sandrun
         self._agent = agent
         self._watch = watch
-        self._drain_seconds = drain_seconds
+        self._agent_seconds = agent_seconds
         self._asked = False
 
     def run(self) -> int:
@@ -49,7 +50,7 @@ class Supervisor:
                 log("error", "sandrun_hangs", note="killed; the container ends")
                 self._sandrun.send(signal.SIGKILL)
             if agent_deadline is None and (self._asked or not self._sandrun.running):
-                agent_deadline = time.monotonic() + self._drain_seconds + AGENT_TAIL
+                agent_deadline = time.monotonic() + self._agent_seconds
                 if not self._asked:
                     log("error", "sandrun_ended", code=self._sandrun.code, note="the agent is told to leave")
                     self._agent.send(signal.SIGTERM)
@@ -96,11 +97,12 @@ def main(sandrun_command: Sequence[str] | None = None, agent_command: Sequence[s
     """Start both and stay with them. The commands can be others for tests."""
     port = _number("SANDRUN_PORT", DEFAULT_PORT)
     drain = _number("NODE_DRAIN_SECONDS", DEFAULT_DRAIN)
+    leave = _number("NODE_LEAVE_SECONDS", DEFAULT_LEAVE)
     # Waited for, not handled: between two looks nothing can happen unseen. Blocked before the first child can end.
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     sandrun = Child("sandrun", sandrun_command or python("sandrun"), environment.for_sandrun(os.environ, int(port)))
-    agent = Child("agent", agent_command or python("agent"), environment.for_agent(os.environ, int(port)))
-    return Supervisor(sandrun, agent, HangWatch(int(port)), drain).run()
+    agent = Child("agent", agent_command or python("agent"), environment.for_agent(os.environ, int(port), leave))
+    return Supervisor(sandrun, agent, HangWatch(int(port)), drain + leave).run()
 
 
 def _number(name: str, default: float) -> float:

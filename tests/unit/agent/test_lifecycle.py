@@ -490,16 +490,40 @@ def test_second_signal_hurries(broker: FakeBroker, sandrun: FakeSandrun, start_a
 
 
 def test_drain_while_the_broker_is_away_keeps_results(
-    broker: FakeBroker, start_agent: StartAgent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    broker: FakeBroker, start_agent: StartAgent, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("agent.lifecycle.TAIL_SECONDS", 0.5)
     broker.lease = 60
     broker.submit("a", "sleep 0.5")
-    agent = start_agent(state_dir=tmp_path / "state")
+    agent = start_agent(state_dir=tmp_path / "state", leave_seconds=3)
     broker.wait_for(lambda: broker.started)
     broker.stop()
     agent.drain()
     assert len(list((tmp_path / "state" / "spool").iterdir())) == 1
+
+
+def test_drain_ends_in_time_whatever_hangs(
+    broker: FakeBroker, start_agent: StartAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk and the last beat: whoever started the agent kills it when its time is over."""
+    agent = start_agent(leave_seconds=3)
+    broker.wait_for(lambda: broker.links)
+    hung, hangs = threading.Semaphore(0), threading.Event()
+
+    def hang(*_: object, **__: object) -> None:
+        hung.release()
+        hangs.wait(30)
+
+    monkeypatch.setattr(agent.parts.outbox, "tidy", hang)
+    monkeypatch.setattr(agent, "_last_beat", hang)
+    drain = threading.Thread(target=agent.drain)
+    drain.start()
+    drain.join(15)
+    ended = not drain.is_alive()
+    tried = [hung.acquire(timeout=5) for _ in range(2)]
+    hangs.set()
+    drain.join(30)
+    assert ended
+    assert all(tried), "both were tried"
 
 
 def test_broker_drains_and_resumes_the_node(broker: FakeBroker, start_agent: StartAgent) -> None:

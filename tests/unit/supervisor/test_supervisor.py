@@ -119,7 +119,7 @@ def test_second_sigterm_reaches_the_agent(bench: Bench) -> None:
 
 
 def test_agent_that_does_not_leave_is_killed(bench: Bench) -> None:
-    bench.start(agent="stay", setup="m.AGENT_TAIL = 0.3", NODE_DRAIN_SECONDS="0.2")
+    bench.start(agent="stay", NODE_DRAIN_SECONDS="0.2", NODE_LEAVE_SECONDS="0.3")
     bench.send(signal.SIGTERM)
     assert bench.ended() == 1
     assert bench.events()[-1] == "sandrun ends"
@@ -197,6 +197,7 @@ def test_children_see_only_their_own_settings(bench: Bench) -> None:
     assert (sandrun["SANDRUN_SLOTS"], sandrun["SANDRUN_QUEUE"], sandrun["SANDRUN_HOST"]) == ("3", "5", "127.0.0.1")
     assert (agent["BROKER_URL"], agent["SANDRUN_URL"]) == ("http://broker:8000", "http://localhost:8443")
     assert (agent["NODE_SLOTS"], agent["HTTPS_PROXY"]) == ("3", "http://u:p@proxy")
+    assert agent["NODE_LEAVE_SECONDS"] == "7", "it is told when it will be killed"
     assert "SANDRUN_QUEUE" not in agent
     assert agent["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://collector:4318"
     assert not [name for name in sandrun if name.startswith("OTEL_")], "sandrun tells nobody anything"
