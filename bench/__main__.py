@@ -23,11 +23,13 @@ from bench.scale import measure_aside, measure_million
 from bench.shapes import measure_shapes
 from bench.shell import measure_shell
 from bench.throughput import measure_throughput
+from bench.tracing import measure_tracing
 
 REPORT = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
 PARTS: dict[str, Callable[[Path, int], Awaitable[list[Figure]]]] = {
     "throughput": measure_throughput,
     "counting": measure_counting,
+    "tracing": measure_tracing,
     "aside": measure_aside,
     "million": measure_million,
     "shapes": measure_shapes,

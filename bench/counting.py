@@ -22,8 +22,6 @@ SECONDS = 0.3
 PAIRS_A_ROUND = 40
 SCRAPE_SECONDS = 5.0
 """As deploy/prometheus/prometheus.yml has it."""
-Turn = tuple[float, float]
-"""Processor time of a cycle, and cycles a second."""
 
 
 async def measure_counting(directory: Path, rounds: int) -> list[Figure]:
@@ -40,23 +38,30 @@ async def measure_counting(directory: Path, rounds: int) -> list[Figure]:
         await load_without(1.0)
         scraping = asyncio.create_task(_scrape(with_it.port))
         for _ in range(rounds):
-            pairs = []
-            for number in range(PAIRS_A_ROUND):
-                turns = [(with_it, load_with), (without, load_without)]
-                if number % 2:
-                    turns.reverse()
-                taken = [await _turn(*turn) for turn in turns]
-                pairs.append(taken[::-1] if number % 2 else taken)
-            cost.values.append((median(counted[0] / plain[0] for counted, plain in pairs) - 1) * 100)
-            slower.values.append((median(counted[1] / plain[1] for counted, plain in pairs) - 1) * 100)
+            change = await in_turns((with_it, load_with), (without, load_without), PAIRS_A_ROUND)
+            cost.values.append(change[0])
+            slower.values.append(change[1])
         scraping.cancel()
     return [cost, slower]
 
 
-async def _turn(server: BrokerProcess, load: Load) -> Turn:
-    before = _cpu_seconds(server.pid)
-    sample = await load(SECONDS)
-    return (_cpu_seconds(server.pid) - before) / sample.count, sample.rate
+async def in_turns(
+    with_it: tuple[BrokerProcess, Load], without: tuple[BrokerProcess, Load], pairs: int
+) -> tuple[float, float]:
+    """How much more processor time a cycle takes the first, and how many more cycles a second it does, in percent."""
+    found = []
+    for number in range(pairs):
+        both = [with_it, without]
+        before = [_cpu_seconds(server.pid) for server, _ in both]
+        taken = [await load(SECONDS) for _, load in (reversed(both) if number % 2 else both)]
+        samples = taken[::-1] if number % 2 else taken
+        # Over both turns: what one does behind its answers may still go on when it is the other's turn.
+        spent = [_cpu_seconds(server.pid) - began for (server, _), began in zip(both, before, strict=True)]
+        found.append([(cpu / each.count, each.rate) for cpu, each in zip(spent, samples, strict=True)])
+    return (
+        (median(one[0] / other[0] for one, other in found) - 1) * 100,
+        (median(one[1] / other[1] for one, other in found) - 1) * 100,
+    )
 
 
 def _cpu_seconds(pid: int) -> float:

@@ -22,6 +22,12 @@ def baseline(directory: Path) -> BrokerProcess:
     return BrokerProcess(directory, {"PYTHONPATH": str(ROOT)}, command=command, port=port)
 
 
+def traced(directory: Path, collector: str, share: float) -> BrokerProcess:
+    """The broker, sending the traces of a share of its jobs to a collector's URL."""
+    sampler = {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": str(share)}
+    return BrokerProcess(directory, {**QUIET, "OTEL_EXPORTER_OTLP_ENDPOINT": collector, **sampler})
+
+
 def uncounted(directory: Path) -> BrokerProcess:
     """The broker with its counting taken out (uncounted.py)."""
     port = free_port()

@@ -72,6 +72,7 @@ async def test_what_a_trace_tells_and_what_it_does_not(tmp_path: Path, collector
         names = ["attempt", "job", "queue", "submit"]
         await soon(collector, lambda: collector.names(job["id"]) == names)
         about = await api.ok("GET", f"/jobs/{job['id']}")
+        assert about["trace_id"] == collector.of(job["id"])[0].trace
         await batch_with_one_cancelled(api, node, collector)
         await odd_parents(api, collector)
         assert await process.terminate() == 0
@@ -106,6 +107,7 @@ async def test_what_a_trace_tells_and_what_it_does_not(tmp_path: Path, collector
     assert collector.calls[0]["authorization"] == f"Bearer {SECRET}"
     assert SECRET not in said
     assert "canary" not in said
+    assert said.count(f'"trace_id": "{root.trace}"') == said.count(f'"job": "{job["id"]}"') >= 3
 
 
 def stamp(text: str) -> float:
@@ -181,6 +183,10 @@ async def in_trouble(tmp_path: Path, collector: Collector, trouble: str) -> None
             await soon(collector, lambda: collector.calls)
         seen = await told(api)
         assert seen("sandrun_broker_jobs_ended_total", status="completed", failure="none") == 20
+        if trouble == "slow":
+            await api.ok("POST", "/submit/batch", {"jobs": [{"code": "x"}] * 30})
+            dropped = await counted(api, "dropped", 30 - 8)  # what the queue has no room for, whatever is in it
+            assert 0 < process.log_text().count("spans are dropped") < dropped / 2, "not a line for each"
         began = time.monotonic()
         assert await process.terminate() == 0
         assert time.monotonic() - began < 10, "2 s for the last spans, 1 s to read, and the rest is the machine's"
@@ -191,19 +197,6 @@ async def in_trouble(tmp_path: Path, collector: Collector, trouble: str) -> None
     else:
         assert log.count("traces were left behind") == 1
     assert "Traceback" not in log
-
-
-async def test_what_finds_no_room_is_counted_and_told_once(tmp_path: Path, collector: Collector) -> None:
-    collector.held = True
-    settings = {"OTEL_BSP_MAX_QUEUE_SIZE": "2", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "1"}
-    async with traced(tmp_path, collector, **settings) as (api, process):
-        await api.ok("POST", "/submit/batch", {"jobs": [{"code": "x"}] * 30})
-        await soon(collector, lambda: collector.calls)
-        dropped = await counted(api, "dropped", 26)
-        assert dropped <= 28, "two wait and one or two are on their way"
-        collector.let_go()
-        assert await counted(api, "sent", 30 - dropped) == 30 - dropped
-        assert process.log_text().count("spans are dropped") == 1
 
 
 async def counted(api: Api, result: str, least: float) -> float:
@@ -223,7 +216,7 @@ async def test_broker_and_node_tell_one_trace(tmp_path: Path, collector: Collect
     async with traced(tmp_path, collector) as (api, broker):
         node = start_node(tmp_path, collector.environment, broker.port, sandrun.url)
         try:
-            good = await api.submit("echo canary\nsleep 0.05")
+            good = await api.submit("echo canary")
             bad = await api.submit("verdict memory")
             whole = ["attempt", "deliver", "job", "queue", "run", "submit"]
             await soon(collector, lambda: collector.names(good) == collector.names(bad) == whole)
@@ -237,14 +230,14 @@ async def test_broker_and_node_tell_one_trace(tmp_path: Path, collector: Collect
     attempt, run, deliver = (one(spans, name) for name in ("attempt", "run", "deliver"))
     assert {run.parent, deliver.parent} == {attempt.id}
     assert (run.service, deliver.service, attempt.service) == ("sandrun-node", "sandrun-node", "sandrun-broker")
-    assert run.began <= run.marks["submitted"] < run.marks["ended"] <= run.ended
-    assert run.marks["ended"] - run.marks["submitted"] > 0.04
+    assert run.began <= run.marks["submitted"] <= run.marks["ended"] <= run.ended
     assert deliver.began <= attempt.ended <= deliver.ended, "by one clock: that of this machine"
     assert run.facts["sandrun.run.outcome"] == "completed"
     assert (deliver.facts["sandrun.deliver.answer"], deliver.facts["sandrun.deliver.tries"]) == ("ok", 1)
     assert one(collector.of(bad), "run").failure == one(collector.of(bad), "job").failure == "memory"
     assert b"canary" not in collector.raw
     assert "Traceback" not in said
+    assert f'"trace_id": "{run.trace}"' in said
 
 
 def start_node(directory: Path, more: dict[str, str], port: int, sandrun: str) -> "subprocess.Popen[str]":
@@ -263,7 +256,8 @@ async def test_off_means_that_nothing_is_loaded(tmp_path: Path) -> None:
     async with BrokerProcess(tmp_path, command=(sys.executable, "-c", TELLS)) as process:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{process.port}", trust_env=False) as client:
             api = Api(client, cast(Any, None), cast(Any, None))
-            await run_one(api, await api.node())
+            job = await run_one(api, await api.node())
+            assert (await api.ok("GET", f"/jobs/{job['id']}"))["trace_id"] is None
             assert "sandrun_broker_trace" not in (await api.call("GET", "/metrics")).text
         assert await process.terminate() == 0
         (line,) = [line for line in process.log.read_text().splitlines() if line.startswith("LOADED")]

@@ -11,7 +11,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.trace.v1 import trace_pb2
 
-WAIT_SECONDS = 15.0
+WAIT_SECONDS = 30.0
 
 
 class Seen(NamedTuple):

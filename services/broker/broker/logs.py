@@ -12,7 +12,7 @@ import re
 import sqlite3
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Final
@@ -25,7 +25,7 @@ from structlog.typing import Processor
 from broker.context import REQUEST_ID
 from broker.errors import BrokerError
 
-__all__ = ["EventLog", "LineFormatter", "set_up"]
+__all__ = ["EventLog", "LineFormatter", "set_up", "show_traces"]
 
 LONGEST_TEXT: Final = 4000
 LONGEST_TRACE: Final = 100
@@ -38,6 +38,10 @@ _OURS: Final = (BrokerError, OSError, sqlite3.Error)
 _QUIET: Final = ("alembic", "asyncio", "httpcore", "httpx", "websockets")
 """Libraries that would write what strangers send, or addresses with their queries."""
 _DIM, _BOLD, _BLUE, _RESET = "\x1b[2m", "\x1b[1m", "\x1b[34m", "\x1b[0m"
+
+
+TraceOf = Callable[[str], str | None]
+_trace_of: TraceOf | None = None
 
 
 class EventLog:
@@ -87,6 +91,12 @@ def set_up(level: str, style: str = "auto") -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
+def show_traces(trace_of: TraceOf) -> None:
+    """From now on lines about a job say `trace_id`, if `trace_of` knows one."""
+    global _trace_of
+    _trace_of = trace_of
+
+
 class LineFormatter(ProcessorFormatter):
     """Turns a record, whoever made it, into a line; see above."""
 
@@ -103,6 +113,8 @@ def _facts(_: Any, __: str, event: Any) -> dict[str, Any]:
     if request := REQUEST_ID.get():
         line["request"] = request
     line.update(getattr(record, "fields", {}))
+    if _trace_of is not None and isinstance(job := line.get("job"), str) and (trace_id := _trace_of(job)):
+        line["trace_id"] = trace_id
     error = event["exc_info"][1] if "exc_info" in event else None
     if error is not None:
         line["trace"] = _trace(error)

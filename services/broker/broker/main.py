@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 import sys
+from functools import partial
 
 import uvicorn
 
@@ -12,10 +13,10 @@ from broker import __version__, trace_settings
 from broker.api.app import make_app
 from broker.clock import SteadyClock
 from broker.errors import StartError
-from broker.logs import set_up
+from broker.logs import set_up, show_traces
 from broker.server import Server
 from broker.service.broker import Broker
-from broker.service.traces import Sink
+from broker.service.traces import Sink, trace_shown
 from broker.settings import Settings, load_settings, refuse_open
 from broker.shell.limits import Doors, parse_networks
 from broker.shell.protocol import Shell, protocol
@@ -61,7 +62,10 @@ def main() -> None:
     set_up(settings.log_level, settings.log_format)
     _raise_file_limit()
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
-    broker = build(settings, _sink(traced))
+    sink = _sink(traced)
+    if sink is not None:
+        show_traces(partial(trace_shown, sink))
+    broker = build(settings, sink)
     server = Server(_config(settings, broker), broker)
     # What is loaded by now stays. Going through it took the collector 40 ms each time, with every call waiting.
     gc.collect()

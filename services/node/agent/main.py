@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 from agent import __version__, gauges, metrics_server, trace_settings
 from agent.clock import BootClock
@@ -13,7 +14,8 @@ from agent.lifecycle import Agent
 from agent.liveness import LiveFile, check, default_path
 from agent.logs import EventLog, configure
 from agent.settings import EXIT_USAGE, load
-from agent.tracing import Sink
+from agent.tracing import Sink, trace_shown
+from loglines import show_traces
 
 LOG = EventLog("agent.main")
 
@@ -45,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     LOG.info("starting", version=__version__, broker=settings.broker_url, sandrun=settings.sandrun_url)
     folder = StateFolder(settings.state_dir)
     sink = _sink() if traced else None
+    if sink is not None:
+        show_traces(partial(trace_shown, sink))
     agent = Agent(settings, BootClock(), folder, LiveFile(default_path()), sink)
     agent.start()
     if settings.metrics_listen is not None:

@@ -33,6 +33,12 @@ class Sink(Protocol):
         """Send what is left, for a bounded time."""
 
 
+def trace_shown(sink: Sink, job_id: str) -> str | None:
+    """The id of a job's trace as traces are looked for by it; None when its job is not sampled."""
+    trace_id = trace_id_of(job_id)
+    return f"{trace_id:032x}" if sink.wants(trace_id) else None
+
+
 class Tracing:
     """Told what ended. Without a sink it does nothing. Thread-safe."""
 

@@ -15,7 +15,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -37,6 +37,7 @@ __all__ = [
     "always",
     "new_request_id",
     "resolved",
+    "show_traces",
 ]
 
 FORMATS: Final = ("auto", "json", "text")
@@ -58,6 +59,9 @@ _DIM, _BOLD, _BLUE, _RESET = "\x1b[2m", "\x1b[1m", "\x1b[34m", "\x1b[0m"
 _ALWAYS: Final[dict[str, object]] = {}
 _PROCESS: Final = os.urandom(5).hex()
 _NUMBERS: Final = itertools.count(1)
+
+TraceOf = Callable[[str], str | None]
+_trace_of: TraceOf | None = None
 
 
 def new_request_id() -> str:
@@ -112,6 +116,12 @@ class EventLog:
             self._logger.log(level, event, extra={"fields": fields}, exc_info=info)
 
 
+def show_traces(trace_of: TraceOf) -> None:
+    """From now on lines about a job say `trace_id`, if `trace_of` knows one."""
+    global _trace_of
+    _trace_of = trace_of
+
+
 def resolved(style: str) -> tuple[str, bool]:
     """`auto` as text at a terminal and JSON elsewhere; and whether colours are seen."""
     terminal = sys.stderr.isatty()
@@ -135,6 +145,8 @@ def _facts(_: Any, __: str, event: Any) -> dict[str, Any]:
         line["request"] = request
     line.update(_ALWAYS)
     line.update(getattr(record, "fields", {}))
+    if _trace_of is not None and isinstance(job := line.get("job"), str) and (trace_id := _trace_of(job)):
+        line["trace_id"] = trace_id
     error = event["exc_info"][1] if "exc_info" in event else None
     if error is not None:
         line["trace"] = _trace(error)

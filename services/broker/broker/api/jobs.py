@@ -33,6 +33,7 @@ from broker.api.state import broker_of, whole
 from broker.domain.words import Failure, JobStatus
 from broker.service.forecast import MOST_COUNTED
 from broker.service.submit import SANDRUN
+from broker.service.traces import trace_shown
 from broker.service.uploads import make_job
 from broker.store.records.job import JobFilter, Result, StoredFile
 from broker.store.records.submission import SubmitOutcome
@@ -216,7 +217,11 @@ async def job_with_attempts(request: Request, job_id: str) -> Response:
     job = await broker.queries.job(job_id)
     attempts = await broker.queries.attempts(job_id)
     told = await broker.reasons.full(job, MOST_COUNTED, attempts)
-    more = {"attempts": [attempt_json(each) for each in attempts], "request_id": await broker.store.request_of(job_id)}
+    more = {
+        "attempts": [attempt_json(each) for each in attempts],
+        "request_id": await broker.store.request_of(job_id),
+        "trace_id": None if broker.sink is None else trace_shown(broker.sink, job_id),
+    }
     return Json(job_json(job, told) | more)
 
 

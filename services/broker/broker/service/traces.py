@@ -20,7 +20,7 @@ from broker.store.changes import Step
 from broker.store.records.history import History, Part
 from broker.store.records.submission import SubmitOutcome
 
-__all__ = ["Sink", "Traces", "spans_of"]
+__all__ = ["Sink", "Traces", "spans_of", "trace_shown"]
 
 log = EventLog(__name__)
 
@@ -51,6 +51,12 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Send what is left, for a bounded time."""
+
+
+def trace_shown(sink: Sink, job_id: str) -> str | None:
+    """The id of a job's trace as traces are looked for by it; None when its job is not sampled."""
+    trace_id = trace_id_of(job_id)
+    return f"{trace_id:032x}" if sink.wants(trace_id) else None
 
 
 class _Stored(NamedTuple):

@@ -137,6 +137,7 @@ class JobWithAttemptsAnswer(JobAnswer):
 
     attempts: list[AttemptAnswer]
     request_id: str | None = Field(description="X-Request-Id of the call that submitted it.")
+    trace_id: str | None = Field(description="Of its trace, where traces are sent to a collector.")
 
 
 class JobListAnswer(Answer):
