@@ -16,7 +16,7 @@ pytest=(timeout --foreground --kill-after 30 2700 .venv/bin/python -m pytest)
 [ $# -eq 0 ] || exec "${pytest[@]}" "$@"
 
 # Two runs side by side: tests of bundles and of faults mostly wait (for leases, containers), the others compute.
-waiting=(tests/integration tests/failover tests/chaos)
+waiting=(tests/integration tests/failover tests/chaos tests/foreign)
 log=$(mktemp)
 "${pytest[@]}" -o cache_dir=.pytest_cache/waiting "${waiting[@]}" >"$log" 2>&1 &
 waits=$!

@@ -45,6 +45,10 @@ def detect(settings: Settings, description: Description) -> dict[str, Any]:
     }
     if settings.region:
         capabilities["region"] = settings.region
+    if description.lacks:
+        capabilities["lacks"] = description.lacks
+    if description.environments:
+        capabilities["environments"] = list(description.environments)
     if description.isolation:
         capabilities["isolation"] = description.isolation
     if description.version:

@@ -17,11 +17,18 @@ class Description:
     ready: bool = True
     """False when it says that it cannot isolate a job, and so runs none."""
     problem: str = ""
+    environments: tuple[str, ...] = ()
+    """Prepared environments that a job may name."""
 
     @property
     def foreign(self) -> bool:
         """True for a sandrun that lists no extension: the C++ program, with all that it does differently."""
         return not self.extensions
+
+    @property
+    def lacks(self) -> list[str]:
+        """What a job may ask for and would not get here, in the job's own field names."""
+        return (["env"] if self.foreign else []) + ([] if self.can("stdin") else ["stdin"])
 
     def can(self, *extensions: str) -> bool:
         """Whether all of these extensions are listed."""

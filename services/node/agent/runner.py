@@ -165,7 +165,8 @@ class Runner:
 
     def _submit(self, attempt: Attempt, body: Body | FileBody, description: Description) -> bool:
         """Hand the job to sandrun; False when the attempt ended before it was started."""
-        give_up = time.monotonic() + BUSY_SECONDS
+        # Within one lease, however short: the broker must not wait for a node that only waits itself.
+        give_up = time.monotonic() + min(BUSY_SECONDS, max(0.0, attempt.session.lease.remaining))
         backoff = Backoff(0.2, 3.0)
         read_timeout = FOREIGN_SUBMIT if description.foreign else CALL_TIMEOUT * 3
         if isinstance(body, FileBody):
@@ -245,5 +246,9 @@ def _check_supported(attempt: Attempt, description: Description) -> None:
         raise BadSubmissionError(f"the broker's job cannot be read: {attempt.job.unreadable}")
     if attempt.job.stdin and not description.can("stdin"):
         raise SandrunRefusedError("this node's sandrun cannot give a job standard input (no extension 'stdin')")
+    wanted = attempt.job.environment
+    if wanted and wanted not in description.environments:
+        there = ", ".join(description.environments) or "none"
+        raise SandrunRefusedError(f"this node's sandrun has no environment {wanted!r}; it has: {there}")
     if attempt.job.env and description.foreign:
         raise SandrunRefusedError("this node's sandrun cannot set a job's environment variables")

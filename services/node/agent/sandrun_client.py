@@ -5,6 +5,7 @@ A foreign one may block `/status` and `/submit` for as long as a job runs, so th
 the caller, and it gets no query string and no keep-alive.
 """
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -27,6 +28,7 @@ from agent.transport import Answer, Transport
 HEALTH_TIMEOUT = 3.0
 CALL_TIMEOUT = 10.0
 FILES_TIMEOUT = 120.0  # unpacking a large archive takes sandrun a while
+MOST_ENVIRONMENTS = 100  # that a node tells the broker of
 STATUS_WAIT = 25  # seconds a waiting status holds, at most what the extension allows
 
 
@@ -43,6 +45,7 @@ class SandrunClient:
 
     def __init__(self, base_url: str) -> None:
         self._transport = Transport(base_url, keep_alive=False, direct=True)
+        self._forgets = False
 
     def describe(self) -> Description:
         """Ask what it is and can; from then on calls fit it."""
@@ -54,7 +57,17 @@ class SandrunClient:
             raise SandrunGoneError("GET / does not say that this is a sandrun; is SANDRUN_URL right?")
         description = read_description(found)
         self._transport.keep_alive = not description.foreign
-        return description
+        self._forgets = description.can("forget")
+        return replace(description, environments=self._environments()) if description.foreign else description
+
+    def _environments(self) -> tuple[str, ...]:
+        """Names of a foreign one's prepared environments; none when it does not tell in time."""
+        try:
+            names = _object(self._get("/environments", HEALTH_TIMEOUT)).get("templates")
+        except SandrunGoneError:
+            return ()
+        found = {name for name in names if isinstance(name, str) and name} if isinstance(names, list) else set()
+        return tuple(sorted(found)[:MOST_ENVIRONMENTS])
 
     def health(self) -> None:
         """Return when it is alive; SandrunGoneError when it is not."""
@@ -94,7 +107,9 @@ class SandrunClient:
             raise SandrunGoneError(f"DELETE /jobs: status {answer.status}")
 
     def forget(self, job_id: str) -> None:
-        """Delete an ended job's data (extension `forget`)."""
+        """Delete an ended job's data (extension `forget`); a sandrun that cannot is not asked."""
+        if not self._forgets:
+            return
         answer = self._call("DELETE", f"/jobs/{quote(job_id, safe='')}?forget=true", CALL_TIMEOUT)
         if answer.status not in (200, 202, 204, 404, 409, 410):
             raise SandrunGoneError(f"DELETE /jobs: status {answer.status}")

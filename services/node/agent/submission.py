@@ -43,7 +43,11 @@ class Body:
 
 
 def build(job: Job, *, plain_manifest: bool) -> Body:
-    """Encode `job`. With `plain_manifest` only what a parser of strings and string lists can read goes in."""
+    """Encode `job`. `plain_manifest` is for a sandrun that is not ours: `env` and `stdin` stay out.
+
+    (The runner has refused such jobs before.) Limits go in as numbers all the same: the C++ program passes over them,
+    another one may heed them.
+    """
     files = {path: _content(path, value) for path, value in job.files.items()}
     entrypoint = job.entrypoint or _free_name(entrypoint_of(job), files)
     if job.code or entrypoint not in files:

@@ -14,7 +14,7 @@ def completion(key: Key, status: dict[str, Any], logs: dict[str, Any], descripti
     """What became of the attempt. `status` and `logs` are sandrun's documents of an ended job."""
     metadata = status.get("execution_metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
-    exit_code = _whole(metadata.get("exit_code"))
+    exit_code = _exit_code(status, metadata)
     failure = _failure(status, metadata, exit_code)
     if failure == "platform":
         message = metadata.get("message") or "sandrun reports a failed job without saying how it ended"
@@ -57,6 +57,12 @@ def _extra(status: dict[str, Any], metadata: dict[str, Any], logs: dict[str, Any
     }
     execution = {name: value for name, value in said.items() if isinstance(value, str) and value}
     return extra | ({"execution": execution} if execution else {})
+
+
+def _exit_code(status: dict[str, Any], metadata: dict[str, Any]) -> int | None:
+    """`completed` means exit code 0, so a sandrun need not say it."""
+    said = _whole(metadata.get("exit_code"))
+    return 0 if said is None and status.get("status") == "completed" and metadata.get("failure") is None else said
 
 
 def _failure(status: dict[str, Any], metadata: dict[str, Any], exit_code: int | None) -> str | None:

@@ -65,6 +65,13 @@ def test_failure(status: dict[str, Any], failure: str | None) -> None:
     assert completion(KEY, status, {}, OURS).failure == failure
 
 
+@pytest.mark.parametrize("described", [OURS, Description()])
+def test_completed_means_exit_code_0_said_or_not(described: Description) -> None:
+    """The broker takes a result without failure and without exit code for the program's own failure."""
+    assert completion(KEY, ended("completed"), {}, described).wire()["exit_code"] == 0
+    assert completion(KEY, {"status": "completed"}, {}, described).wire()["exit_code"] == 0
+
+
 def test_output_that_no_utf8_can_carry_is_mended() -> None:
     assert completion(KEY, ended("completed"), {"stdout": "a\ud800b", "stderr": 5}, OURS).output == "a?b"
 

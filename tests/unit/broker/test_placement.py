@@ -29,6 +29,8 @@ classes = st.builds(
     region=st.none() | st.text(min_size=1, max_size=5),
     prefer_region=st.none() | st.text(min_size=1, max_size=5),
     prefer_near=st.none() | st.tuples(st.integers(-90, 90), st.integers(-180, 180)),
+    needs=st.sampled_from([(), ("env",), ("stdin",), ("env", "stdin")]),
+    environment=st.none() | st.text(min_size=1, max_size=5),
 )
 
 
@@ -55,6 +57,26 @@ def test_a_key_is_the_class(job: JobClass) -> None:
 )
 def test_a_node_runs_what_it_offers(job: JobClass, plain: bool, rich: bool) -> None:
     assert (can_run(job, PLAIN), can_run(job, RICH)) == (plain, rich)
+
+
+@pytest.mark.parametrize(
+    ("job", "ours", "foreign"),
+    [
+        (JobClass("python3"), True, True),
+        (JobClass("python3", needs=("stdin",)), True, False),
+        (JobClass("python3", needs=("env", "stdin")), True, False),
+        (JobClass("python3", environment="ml"), False, True),
+        (JobClass("python3", environment="web"), False, False),
+    ],
+)
+def test_what_a_sandrun_lacks_or_has_prepared_is_matched(job: JobClass, ours: bool, foreign: bool) -> None:
+    existing = NodeProfile(frozenset({"python3"}), lacks=frozenset({"stdin"}), environments=frozenset({"ml"}))
+    assert (can_run(job, RICH), can_run(job, existing)) == (ours, foreign)
+
+
+def test_few_classes_are_plain_whatever_jobs_are_given() -> None:
+    assert JobClass("python3", 512, needs=("env", "stdin")).is_plain
+    assert not JobClass("python3", environment="ml").is_plain
 
 
 def test_a_node_that_offers_nothing_runs_nothing() -> None:
@@ -86,6 +108,7 @@ def test_preferences_order_nodes() -> None:
         (JobClass("python3"), [], "a live node that takes jobs: none is there"),
         (JobClass("perl"), [PLAIN, RICH], "a live node with interpreter perl"),
         (JobClass("perl", gpu=True), [PLAIN, RICH], "a live node with interpreter perl"),
+        (JobClass("c", environment="ml"), [PLAIN], "a live node with interpreter c and environment ml"),
         (JobClass("bash", gpu=True), [PLAIN, RICH], "a live node with a GPU and interpreter bash"),
     ],
 )

@@ -41,6 +41,10 @@ class JobClass:
     prefer_region: str | None = None
     prefer_near: tuple[float, float] | None = None
     """Latitude and longitude in degrees, rounded to one degree."""
+    needs: tuple[str, ...] = ()
+    """Sorted names of what it was given and not every sandrun can hand to a program: of NEEDS."""
+    environment: str | None = None
+    """The prepared environment that it runs in."""
 
     @property
     def has_preference(self) -> bool:
@@ -50,7 +54,8 @@ class JobClass:
     @property
     def is_plain(self) -> bool:
         """Whether it asks for nothing out of the ordinary: there are few such classes."""
-        return self == JobClass(self.interpreter, self.memory_mb) and self.memory_mb <= PLAIN_MEMORY_MB
+        plain = JobClass(self.interpreter, self.memory_mb, needs=self.needs)
+        return self == plain and self.memory_mb <= PLAIN_MEMORY_MB
 
     @property
     def wishes(self) -> list[str]:
@@ -59,6 +64,8 @@ class JobClass:
         said += ["GPU"] if self.gpu else []
         said += [f"{self.min_cpu_cores:g} cores"] if self.min_cpu_cores else []
         said += [f"{name}={value}" for name, value in self.labels]
+        said += [NEEDS[need].noun for need in self.needs]
+        said += [f"environment {self.environment}"] if self.environment else []
         return said + ([self.region] if self.region else [])
 
     def key(self) -> str:
@@ -72,6 +79,8 @@ class JobClass:
             self.region,
             self.prefer_region,
             self.prefer_near,
+            self.needs,
+            self.environment,
         ]
         while len(parts) > 1 and not parts[-1]:
             parts.pop()
@@ -82,8 +91,8 @@ class JobClass:
     def from_key(key: str) -> "JobClass":
         """The class that `key` came from; nodes that it bars are not looked at."""
         parts = json.loads(base_of(key))
-        parts += [0, 0, 0, (), None, None, None][len(parts) - 1 :]
-        interpreter, memory, gpu, cores, labels, region, prefer_region, near = parts
+        parts += [0, 0, 0, (), None, None, None, (), None][len(parts) - 1 :]
+        interpreter, memory, gpu, cores, labels, region, prefer_region, near, needs, environment = parts
         return JobClass(
             interpreter,
             memory,
@@ -93,6 +102,8 @@ class JobClass:
             region,
             prefer_region,
             (near[0], near[1]) if near else None,
+            tuple(needs),
+            environment or None,
         )
 
     @staticmethod
@@ -118,6 +129,9 @@ class NodeProfile:
     labels: frozenset[tuple[str, str]] = field(default_factory=frozenset)
     region: str | None = None
     location: tuple[float, float] | None = None
+    lacks: frozenset[str] = frozenset()
+    """Of NEEDS: what its sandrun would leave out."""
+    environments: frozenset[str] = frozenset()
 
 
 def can_run(job: JobClass, node: NodeProfile) -> bool:
@@ -142,6 +156,13 @@ class Wish(NamedTuple):
 
     noun: str
     clause: str
+
+
+NEEDS = {
+    "env": Wish("environment variables for jobs", "gives jobs environment variables"),
+    "stdin": Wish("standard input for jobs", "gives jobs standard input"),
+}
+"""What every sandrun of ours gives and an existing one may not, by the job's field."""
 
 
 def waiting_for(job: JobClass, nodes: Iterable[NodeProfile]) -> str | None:
@@ -183,6 +204,9 @@ def _unmet(job: JobClass, node: NodeProfile) -> list[Wish]:
         unmet.append(Wish(cores, f"has {cores}"))
     if job.region is not None and job.region != node.region:
         unmet.append(Wish(f"region {job.region}", f"is in region {job.region}"))
+    unmet += [NEEDS[need] for need in job.needs if need in node.lacks]
+    if job.environment is not None and job.environment not in node.environments:
+        unmet.append(Wish(f"environment {job.environment}", f"has environment {job.environment}"))
     labels = [f"label {name}={value}" for name, value in job.labels if (name, value) not in node.labels]
     unmet += [Wish(label, f"has the {label}") for label in labels]
     return unmet

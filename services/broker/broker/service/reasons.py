@@ -153,10 +153,21 @@ def why_failed(job: Job, details: str | None = None) -> str | None:
         reruns=job.reruns,
         max_retries=job.max_retries,
         details=known,
-        message=known.get("message") if job.failure in (Failure.PLATFORM, Failure.REJECTED) else None,
+        message=_message(job, known),
         deadline=iso(job.give_up_at),
         ran=job.fence > 0,
     )
+
+
+def _message(job: Job, known: dict[str, Any]) -> str | None:
+    """What its last node said, or what it waited for in vain."""
+    if job.failure not in (Failure.PLATFORM, Failure.REJECTED):
+        return None
+    if said := known.get("message"):
+        return str(said)
+    if job.failure is Failure.PLATFORM:
+        return None
+    return "none came with " + ", ".join([job.interpreter, *JobClass.from_key(job.class_key).wishes])
 
 
 def _being_cancelled(job: Job) -> str | None:

@@ -253,6 +253,10 @@ class SessionBook:
         """Everything that some known node offers."""
         return set().union(*(group.profile.interpreters for group in self.groups()))
 
+    def environments(self) -> set[str]:
+        """Every prepared environment that some known node has."""
+        return set().union(*(group.profile.environments for group in self.groups()))
+
     def unsaved_leases(self) -> list[NodeLease]:
         """What heartbeats changed since the last call."""
         leases = []
@@ -293,4 +297,6 @@ def profile_of(capabilities: dict[str, Any]) -> NodeProfile:
         labels=frozenset((capabilities.get("labels") or {}).items()),
         region=capabilities.get("region"),
         location=(place["latitude"], place["longitude"]) if place else None,
+        lacks=frozenset(capabilities.get("lacks") or ()),
+        environments=frozenset(capabilities.get("environments") or ()),
     )

@@ -26,7 +26,7 @@ from broker.settings import Settings
 from broker.store.base import Store
 from broker.store.records.job import StoredFile
 from broker.store.records.submission import Idempotency, NewJob, Submission, SubmitOutcome, Webhook
-from broker.wire.jobs import SubmitJob
+from broker.wire.jobs import SubmitJob, UploadJob
 
 log = EventLog("broker.jobs")
 
@@ -40,6 +40,7 @@ _SPEC_FIELDS = ("args", "stdin", "env", "files", "entrypoint", "outputs", "memor
 _SANDRUN_LIMITS = ("processes", "open_files", "disk_mb", "file_size_mb", "inodes", "output_mb")
 
 
+_MOST_NAMED = 20  # environments in one error
 SANDRUN = "sandrun"
 """The dialect of jobs that were submitted as a sandrun client does."""
 
@@ -150,6 +151,8 @@ class Submits:
             raise InvalidFieldError(f"{where}timeout", f"timeout is at most {limit:g} seconds (JOB_TIMEOUT).")
         if job.interpreter not in COMMON_INTERPRETERS:
             self._check_interpreter(job.interpreter, where)
+        if (environment := _environment(job)) is not None:
+            self._check_environment(environment, where)
         job_class = class_of(job)
         class_key = job_class.key()
         if not job_class.is_plain or job.verify is not None:
@@ -205,6 +208,13 @@ class Submits:
                 f"{where}interpreter", f"unknown interpreter {interpreter}: known are {', '.join(sorted(known))}."
             )
 
+    def _check_environment(self, environment: str, where: str) -> None:
+        known = self._book.environments()
+        if environment not in known:
+            there = ", ".join(sorted(known)[:_MOST_NAMED]) or "none"
+            said = f"unknown environment {environment}: the nodes have {there} (GET /environments)."
+            raise InvalidFieldError(f"{where}environment", said)
+
     def _check_own_classes(self, owner: str, jobs: Sequence[_Checked]) -> None:
         """That an owner leaves half of the classes to others. Counted are those that it asked for and that are pending,
         for whomever."""
@@ -242,19 +252,29 @@ def _owned(text: str, owner: str | None) -> str:
 def class_of(job: SubmitJob) -> JobClass:
     """What the job asks of a node."""
     wants, likes = job.requires, job.prefer
+    needs = tuple(name for name, given in (("env", job.env), ("stdin", job.stdin)) if given)
+    environment = _environment(job)
+    memory_mb = JobClass.memory_step(job.memory_mb)
     if wants is None and likes is None:
-        return JobClass(job.interpreter, JobClass.memory_step(job.memory_mb))
+        return JobClass(job.interpreter, memory_mb, needs=needs, environment=environment)
     near = likes.near if likes else None
     return JobClass(
         interpreter=job.interpreter,
-        memory_mb=JobClass.memory_step(job.memory_mb),
+        memory_mb=memory_mb,
         gpu=bool(wants and wants.gpu),
         min_cpu_cores=JobClass.core_step(wants.min_cpu_cores if wants else None),
         labels=tuple(sorted(wants.labels.items())) if wants else (),
         region=wants.region if wants else None,
         prefer_region=likes.region if likes else None,
         prefer_near=(round(near.latitude), round(near.longitude)) if near else None,
+        needs=needs,
+        environment=environment,
     )
+
+
+def _environment(job: SubmitJob) -> str | None:
+    """The prepared environment that it names; jobs in JSON cannot name one."""
+    return job.environment if isinstance(job, UploadJob) else None
 
 
 def _moment(value: float | datetime | None, now: float, field: str) -> float | None:

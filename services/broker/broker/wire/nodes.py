@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from broker.wire.fields import Base64, Interpreter, Labels, SafeInt
+from broker.wire.fields import Base64, Interpreter, Labels, SafeInt, ShortText
 
 __all__ = [
     "Beat",
@@ -57,6 +57,8 @@ class Capabilities(BaseModel):
     region: str | None = Field(None, max_length=256)
     max_memory_mb: int | float | None = Field(None, ge=0)
     location: Location | None = None
+    lacks: list[Literal["env", "stdin"]] = Field(default_factory=list, max_length=10)
+    environments: list[ShortText] = Field(default_factory=list, max_length=100)
 
 
 class Register(BaseModel):
