@@ -52,6 +52,7 @@ REFUSED: dict[str, tuple[list[bytes], int, str]] = {
     "an entrypoint that is not there": ([part(b"1"), manifest({"entrypoint": "b.py"})], 422, "no file 'b.py'"),
     "two manifests": ([part(b"1"), manifest({}), manifest({"timeout": 3})], 400, "one part named 'manifest'"),
     "a GPU with memory": ([part(b"1"), manifest({"gpu": {"required": True, "min_vram_gb": 8}})], 422, "min_vram_gb"),
+    "an environment that no node has": ([part(b"1"), manifest({"environment": "ml"})], 422, "the nodes have none"),
     "a GPU that is no object": ([part(b"1"), manifest({"gpu": True})], 422, "gpu"),
     "requires that are none": ([part(b"1"), manifest({"gpu": {"required": True}, "requires": 1})], 422, "requires"),
     "a manifest of many values": ([part(b"1"), manifest(b'{"args":[' + b"{}," * 500_000 + b"1]}")], 422, "values"),

@@ -58,6 +58,17 @@ class Process:
         return self._popen.wait(LONG_ENOUGH)
 
 
+def start_standin(folder: Path, port: int, *options: str) -> Process:
+    """A fresh one, with nothing remembered; ready when it returns."""
+    standin = Process(
+        folder.with_suffix(".log"),
+        [sys.executable, "-m", "foreign.standin", f"--port={port}", f"--folder={folder}", *options],
+        {"PATH": f"{BIN}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT / "tests")},
+    )
+    soon(lambda: "ready" in standin.said, lambda: standin.said)
+    return standin
+
+
 class Rig:
     """The three of them. Leaving the block ends them and audits what the broker keeps."""
 
@@ -121,21 +132,7 @@ class Rig:
     def start_standin(self) -> None:
         """With nothing remembered."""
         folder = self.folder / f"standin-{time.monotonic_ns()}"
-        self.standin = Process(
-            folder.with_suffix(".log"),
-            [
-                sys.executable,
-                "-m",
-                "foreign.standin",
-                "--port",
-                str(self.port),
-                "--folder",
-                str(folder),
-                *self._options,
-            ],
-            {"PATH": f"{BIN}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT / "tests")},
-        )
-        soon(lambda: "ready" in self.standin.said, lambda: self.standin.said)
+        self.standin = start_standin(folder, self.port, *self._options)
 
     def get(self, path: str) -> requests.Response:
         """A call that the history has."""
