@@ -15,17 +15,26 @@ export PYTHONPATH=services/broker:services/node
 pytest=(timeout --foreground --kill-after 30 2700 .venv/bin/python -m pytest)
 [ $# -eq 0 ] || exec "${pytest[@]}" "$@"
 
-# Two runs side by side: tests of bundles and of faults mostly wait (for leases, containers), the others compute.
-waiting=(tests/integration tests/failover tests/chaos tests/foreign)
-log=$(mktemp)
-"${pytest[@]}" -o cache_dir=.pytest_cache/waiting "${waiting[@]}" >"$log" 2>&1 &
-waits=$!
-trap 'kill "$waits" 2>/dev/null || true' EXIT  # TERM: what a shell starts in the background is deaf to INT
+# Three runs side by side: tests of bundles and of faults mostly wait (for leases, containers), the third computes.
+waiting=("tests/integration tests/chaos" "tests/failover tests/foreign")
+logs=$(mktemp -d)
+runs=()
+ignored=()
+trap 'kill "${runs[@]}" 2>/dev/null || true' EXIT  # TERM: what a shell starts in the background is deaf to INT
+for paths in "${waiting[@]}"; do
+    read -ra folders <<<"$paths"
+    name=${folders[0]##*/}
+    "${pytest[@]}" -o cache_dir=".pytest_cache/$name" "${folders[@]}" >"$logs/$name" 2>&1 &
+    runs+=($!)
+    ignored+=("${folders[@]/#/--ignore=}")
+done
 failed=0
-"${pytest[@]}" "${waiting[@]/#/--ignore=}" || failed=1
-say "waiting for the other run: ${waiting[*]}"
-wait "$waits" || failed=1
+"${pytest[@]}" "${ignored[@]}" || failed=1
+say "waiting for the other runs: ${waiting[*]}"
+for run in "${runs[@]}"; do
+    wait "$run" || failed=1
+done
 trap - EXIT
-cat "$log"
-rm -f "$log"
-[ "$failed" -eq 0 ] || fail "tests failed; see above (two runs, one after the other)."
+cat "$logs"/*
+rm -rf "$logs"
+[ "$failed" -eq 0 ] || fail "tests failed; see above (${#waiting[@]} runs that waited come after the other)."

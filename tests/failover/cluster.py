@@ -15,8 +15,9 @@ from docker.models.volumes import Volume
 from failover.client import Client, Job
 from failover.node import Node
 from support.auditor import Auditor
-from support.bundle import LABEL, Bundle, ServiceContainer, wait_until, wrapped
+from support.bundle import Bundle, ServiceContainer, wait_until, wrapped
 from support.history import History
+from support.leftovers import labels
 from support.records import Records
 
 LEASE = 5.0
@@ -83,7 +84,7 @@ class Cluster(Bundle):
 
     def add_nodes(self, count: int, environment: Mapping[str, str] | None = None) -> list[Node]:
         """Further nodes, once they are registered."""
-        added = [self.add_node(self.start_node(environment)) for _ in range(count)]
+        added = [self.add_node(container) for container in self.start_nodes(count, environment)]
         self.wait_registered(added)
         return added
 
@@ -127,7 +128,7 @@ class Cluster(Bundle):
         """A volume's name; `options` are those of mount, for one that is small."""
         client = self.broker_box.client
         driver = {"driver": "local", "driver_opts": options} if options else {}
-        volume = client.volumes.create(labels={LABEL: self._label}, **driver)
+        volume = client.volumes.create(labels=labels(self._label), **driver)
         self._volumes.append(volume)
         return str(volume.name)
 

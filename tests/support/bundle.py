@@ -1,7 +1,8 @@
 """A broker and nodes in real containers, as testcontainers, on networks of their own.
 
 The containers get the isolation and limits of compose.yaml (compose_file.py). Everything carries the label
-`sandrun-broker.test` with the run's id and is removed at the end of the `with` block.
+`sandrun-broker.test` with the run's id and is removed at the end of the `with` block, or by the next run if this one is
+killed (leftovers.py).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -21,13 +23,15 @@ from testcontainers.core.container import DockerContainer
 from testcontainers.core.network import Network
 
 from support import compose_file
+from support.leftovers import labels, sweep_once
 
 T = TypeVar("T")
 
-LABEL = "sandrun-broker.test"
 TAG = os.environ.get("SANDRUN_TAG", "latest")
 BROKER_IMAGE = f"sandrun-broker:{TAG}"
 NODE_IMAGE = f"sandrun-node:{TAG}"
+AT_ONCE = 4
+"""Containers that are started or removed at a time."""
 
 # testcontainers' reaper image cannot be pulled everywhere; the bundle removes by itself what it made.
 testcontainers_config.ryuk_disabled = True
@@ -48,9 +52,10 @@ class ServiceContainer(DockerContainer):
     """A container of one service of compose.yaml; `overrides` are docker-py's own arguments."""
 
     def __init__(self, service: str, image: str, label: str, environment: dict[str, str], **overrides: Any) -> None:
+        sweep_once()
         arguments = compose_file.container_arguments(service) | overrides
         tmpfs = arguments.pop("tmpfs", {})
-        super().__init__(image, env=compose_file.environment(service) | environment, labels={LABEL: label}, **arguments)
+        super().__init__(image, env=compose_file.environment(service) | environment, labels=labels(label), **arguments)
         self.tmpfs = tmpfs
         if compose_file.unmasks_proc(service):
             self._unmask_proc()
@@ -74,7 +79,7 @@ class Bundle:
         self._label = f"run-{os.getpid()}-{time.monotonic_ns()}"
         self._node_count = nodes
         self._node_environment = node or {}
-        self._pool = Network(docker_network_kw={"internal": True, "labels": {LABEL: self._label}})
+        self._pool = Network(docker_network_kw={"internal": True, "labels": labels(self._label)})
         self.containers: list[ServiceContainer] = []
         self.port = free_port()
         self.broker = self._broker(broker or {})
@@ -86,8 +91,7 @@ class Bundle:
         try:
             self._pool.create()
             self._start_broker()
-            for _ in range(self._node_count):
-                self.start_node()
+            self.start_nodes(self._node_count)
             if self._node_count:
                 self.wait_for_nodes(self._node_count)
         except BaseException:
@@ -110,8 +114,10 @@ class Bundle:
     def close(self) -> None:
         """Remove the containers, their volumes and the network."""
         self.http.close()
-        for container in reversed(self.containers):
-            container.stop()
+        with ThreadPoolExecutor(AT_ONCE) as threads:
+            ended = [threads.submit(container.stop) for container in reversed(self.containers)]
+        for removal in ended:
+            removal.result()
         self.containers.clear()
         if self._pool._network is not None:
             self._pool.remove()
@@ -127,6 +133,11 @@ class Bundle:
         node.with_network(self._pool)
         self._start(node)
         return node
+
+    def start_nodes(self, count: int, environment: Mapping[str, str] | None = None) -> list[ServiceContainer]:
+        """So many further nodes, side by side: most of a container's start is waiting for the engine."""
+        with ThreadPoolExecutor(AT_ONCE) as threads:
+            return list(threads.map(lambda _: self.start_node(environment), range(count)))
 
     def _broker(self, environment: dict[str, str]) -> ServiceContainer:
         broker = ServiceContainer("broker", BROKER_IMAGE, self._label, environment)
