@@ -16,8 +16,9 @@ from typing import Any, Final
 
 import requests
 
+from chaos.rig import FaultyBroker
 from support.auditor import Auditor
-from support.broker_process import ROOT, BrokerProcess, free_port
+from support.broker_process import ROOT, free_port
 from support.history import History
 from support.node_log import NodeLog
 
@@ -75,8 +76,8 @@ class Rig:
     def __init__(self, folder: Path, *standin: str, **broker: str) -> None:
         self.folder = folder
         self._options = ("--pause", "0.1", "--per-hour", "1000", "--cpu-seconds", "1000", *standin)
-        settings = {"BROKER_LINK_GRACE": "0.5", "BROKER_LINK_TROUBLE_GRACE": "0.5", "JOB_TIMEOUT": "30"}
-        self.broker = BrokerProcess(folder / "broker", settings | broker)
+        # No fault is armed: what counts is that this broker starts quickly. Its grace is long, as an operator's is.
+        self.broker = FaultyBroker(folder / "broker", {"NODE_TIMEOUT": "10", "BROKER_TIMEOUT_GRACE": "15", **broker})
         self.history = History()
         self.port = free_port()
         self.web = requests.Session()
@@ -84,8 +85,7 @@ class Rig:
         self.agent: Process
 
     def __enter__(self) -> Rig:
-        asyncio.run(self.broker.start())
-        self.start_standin()
+        self.broker.spawn()  # all three start side by side: the agent waits for the others
         self.agent = Process(
             self.folder / "agent.log",
             [sys.executable, str(ROOT / "services/node/node.py"), "--broker", self.url, "--sandrun", self.standin_url],
@@ -98,6 +98,8 @@ class Rig:
                 "LOG_FORMAT": "json",
             },
         )
+        self.start_standin()
+        asyncio.run(self.broker.wait_ready())
         soon(lambda: self.get("/nodes").json()["nodes"], lambda: self.agent.said)
         return self
 
@@ -129,10 +131,10 @@ class Rig:
         """The stand-in's."""
         return f"http://127.0.0.1:{self.port}"
 
-    def start_standin(self) -> None:
-        """With nothing remembered."""
+    def start_standin(self, *more: str) -> None:
+        """With nothing remembered; `more` options beat those of the rig."""
         folder = self.folder / f"standin-{time.monotonic_ns()}"
-        self.standin = start_standin(folder, self.port, *self._options)
+        self.standin = start_standin(folder, self.port, *self._options, *more)
 
     def get(self, path: str) -> requests.Response:
         """A call that the history has."""

@@ -32,18 +32,20 @@ def test_429_for_longer_than_a_lease_costs_no_attempt_and_a_restart_forgets_it(t
 
 
 def test_vanished_and_killed_are_its_failures_and_the_job_runs_again(tmp_path: Path) -> None:
-    with Rig(tmp_path, "--lifetime", "2") as rig:
-        job = rig.submit("import time\ntime.sleep(2.5)", max_retries=1)
+    with Rig(tmp_path, "--lifetime", "0.6") as rig:
+        job = rig.submit("import time\ntime.sleep(0.8)", max_retries=1)
         assert rig.result(job)["failure"] == "platform", "forgotten before it could be asked for, twice"
         assert rig.outcomes(job) == ["platform", "platform"]
         assert "does not know the job any more" in rig.job(job)["explanation"]
 
+        rig.standin.kill()
+        rig.start_standin("--lifetime", "60")
         marker = tmp_path / "second"
         code = "[ -e $1 ] || { touch $1; exec sleep 60; }"
         job = rig.submit(code, interpreter="bash", args=[str(marker)], max_retries=1)
         soon(marker.exists, lambda: rig.standin.said)
         rig.standin.kill()
-        rig.start_standin()
+        rig.start_standin("--lifetime", "60")
         assert rig.result(job)["status"] == "completed"
         assert rig.outcomes(job) == ["platform", "completed"]
 
