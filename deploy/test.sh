@@ -16,7 +16,8 @@ pytest=(timeout --foreground --kill-after 30 2700 .venv/bin/python -m pytest)
 [ $# -eq 0 ] || exec "${pytest[@]}" "$@"
 
 # Three runs side by side: tests of bundles and of faults mostly wait (for leases, containers), the third computes.
-waiting=("tests/integration tests/chaos" "tests/failover tests/foreign")
+# tests/chaos, whose leases are the shortest, comes when the others have mostly ended.
+waiting=("tests/integration tests/foreign" "tests/failover tests/chaos")
 logs=$(mktemp -d)
 runs=()
 ignored=()
