@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from api.rig import Api, Node, Started
+from broker.domain.sentences import about
 
 pytestmark = pytest.mark.anyio
 AT = r"2026-09-21T\d\d:\d\d:\d\d(\.\d+)?\+00:00"
@@ -231,6 +232,10 @@ async def test_an_identical_job_is_under_way(api: Api) -> None:
             "The program's memory reached 530.2 MiB; the limit is 512 MiB.",
         ),
         (
+            {"failure": "memory", "limit": {"name": "memory_mb", "value": 512, "peak": 1e308}},
+            "The program's memory reached 1.0e+308 MiB; the limit is 512 MiB.",
+        ),
+        (
             {"failure": "timeout", "limit": {"name": "timeout", "value": 60.0, "peak": 60.004}},
             "The program ran for 60 s; the limit is 60 s.",
         ),
@@ -285,11 +290,33 @@ async def test_failures_of_nodes(started: Started) -> None:
             await api.pass_time(61)
         said = [(await api.ok("GET", f"/jobs/{job_id}"))["explanation"] for job_id in (lost, platform, kept)]
         assert said == [
-            "The job's nodes were lost twice; the limit is 1 retry.",
-            "The executor failed twice; the limit is 1 retry; the last time: no\nsandbox.",
-            "The job's nodes kept it beyond its timeout of 5 s twice; the limit is 1 retry.",
+            "The job's node was lost, the last of 2 losses of all kinds; the limit is 1 retry.",
+            "The executor failed, the last of 2 losses of all kinds; the limit is 1 retry; the last time: no\nsandbox.",
+            "The job's node kept it beyond its timeout of 5 s, the last of 2 losses of all kinds; "
+            "the limit is 1 retry.",
         ]
         assert (await api.ok("GET", f"/results/{lost}"))["error"] == said[0]
+
+
+async def test_different_losses_are_not_told_as_the_same(started: Started) -> None:
+    async with started(max_retries=1) as api:
+        job_id = await api.submit()
+        node = await api.node()
+        (job,) = await node.claim()
+        await node.complete(job, failure="platform", message="no sandbox")
+        await api.pass_time(2)
+        assert await node.claim()
+        await api.pass_time(61)
+        text = (await api.ok("GET", f"/jobs/{job_id}"))["explanation"]
+        assert text == "The job's node was lost, the last of 2 losses of all kinds; the limit is 1 retry."
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.4, "under a second"), (99.4, "about 99 s"), (99.7, "about 2 min"), (5399, "about 90 min"), (5400, "about 2 h")],
+)
+def test_times_are_in_words(seconds: float, words: str) -> None:
+    assert about(seconds) == words
 
 
 async def test_runs_that_retry_on_asked_for(api: Api) -> None:
@@ -299,7 +326,8 @@ async def test_runs_that_retry_on_asked_for(api: Api) -> None:
         (job,) = await node.claim()
         await node.complete(job, exit_code=4)
         await api.pass_time(2)
-    assert (await api.status(job_id))["explanation"] == "The program ended with exit code 4; it ran twice in all."
+    text = (await api.status(job_id))["explanation"]
+    assert text == "The program ended with exit code 4; the program failed twice in all."
 
 
 async def test_a_running_job_needs_no_explanation(api: Api) -> None:

@@ -1,9 +1,22 @@
 """Logging in with a key, what each role sees, and keys made and ended in the browser. The broker asks for keys."""
 
+import json
+
 from playwright.sync_api import Browser, expect
 
 from browser.broker import KeyedBroker
 from browser.chromium import Opened
+
+FORM = """
+async () => {
+  const base = document.querySelector("script[type=module]").src;
+  const { BLANK, errorsOf, formOf, jobOf } = await import(new URL("lib/job-form.js", base));
+  const typed = { ...BLANK, env: "__proto__=1\\nconstructor=2", labels: "__proto__=x" };
+  const refused = { message: "no", detail: [{ loc: ["body", "constructor"], msg: "is unknown" }] };
+  const job = JSON.stringify(jobOf(typed));
+  return [job, formOf(JSON.parse(job)).env, errorsOf(refused)[""]];
+}
+"""
 
 
 def log_in(opened: Opened, key: str) -> None:
@@ -33,6 +46,13 @@ def test_a_client_logs_in_sees_its_own_and_logs_out(chromium: Browser, keyed: Ke
         assert not page.evaluate("() => document.cookie"), "no script can read the login"
         page.reload()
         expect(page.locator(".who")).to_contain_text("mine")
+        job, again, refused = page.evaluate(FORM)
+        assert json.loads(job) | {
+            "env": {"__proto__": "1", "constructor": "2"},
+            "labels": {"__proto__": "x"},
+        } == json.loads(job)
+        assert again == "__proto__=1\nconstructor=2", "names that JavaScript's objects have are names like others"
+        assert refused == "constructor: is unknown"
         page.get_by_role("button", name="Log out").click()
         opened.heading("Log in")
         opened.forgive("status of 401")

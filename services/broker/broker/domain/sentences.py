@@ -23,6 +23,8 @@ LONGEST_WORD = 80
 """Of what a client chose: a label, an interpreter, a region."""
 LONGEST_MESSAGE = 200
 WISHES_NAMED = 5
+SENSELESS = 1e15
+"""No measure of a job is as large; written out it could have 309 digits."""
 
 _LIMIT_WORDS: Mapping[str, tuple[str, str]] = {
     "timeout": ("The program ran for", " s"),
@@ -56,7 +58,7 @@ def about(seconds: float) -> str:
     """A time for a person: "under a second", "about 40 s", "about 3 min", "about 2 h"."""
     if seconds < 1:
         return "under a second"
-    if seconds < 100:
+    if seconds < 99.5:  # which would be rounded to 1e+02
         return f"about {seconds:.2g} s"
     if seconds < 5400:
         return f"about {round(seconds / 60)} min"
@@ -150,7 +152,9 @@ def why_failed(
     """One sentence. `details`: what its result says beside the output; `message`: what its last node said; `ran`:
     whether it was ever handed out."""
     allowed = f"the limit is {count(max_retries, 'retry').replace('retrys', 'retries')}"
-    again = f"; it ran {times(reruns + 1)} in all" if reruns else ""
+    # `losses` counts lost nodes, failed executors and overdue attempts together; `failure` names the last one only.
+    tries = f", the last of {losses} losses of all kinds" if losses > 1 else ""
+    again = f"; the program failed {times(reruns + 1)} in all" if reruns else ""
     said = f": {_short(message, LONGEST_MESSAGE)}" if message else ""
     match failure:
         case Failure.EXIT:
@@ -158,11 +162,11 @@ def why_failed(
         case Failure.SIGNAL:
             return f"The program was ended by {_signal(details.get('signal'))}{again}."
         case Failure.NODE_LOST:
-            return f"The job's nodes were lost {times(losses)}; {allowed}."
+            return f"The job's node was lost{tries}; {allowed}."
         case Failure.PLATFORM:
-            return f"The executor failed {times(losses)}; {allowed}; the last time{said or ' it did not say why'}."
+            return f"The executor failed{tries}; {allowed}; the last time{said or ' it did not say why'}."
         case Failure.TIMEOUT if losses > max_retries:
-            return f"The job's nodes kept it beyond its timeout of {timeout:g} s {times(losses)}; {allowed}."
+            return f"The job's node kept it beyond its timeout of {timeout:g} s{tries}; {allowed}."
         case Failure.REJECTED if message:
             return f"No node could run the job{said}."
         case Failure.REJECTED:
@@ -190,6 +194,8 @@ def _at_its_limit(failure: Failure, timeout: float, details: Mapping[str, Any]) 
 
 
 def _number(value: float) -> str:
+    if value >= SENSELESS:  # a node may say anything
+        return f"{value:.1e}"
     return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 

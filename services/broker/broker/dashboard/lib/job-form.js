@@ -71,7 +71,7 @@ function number(field, text) {
 const lines = (text) => text.replace(/\n$/, "").split("\n");
 
 function pairs(field, text) {
-  const found = {};
+  const found = Object.create(null); // a name may be __proto__
   for (const line of lines(text).filter((one) => one.trim())) {
     const at = line.indexOf("=");
     if (at < 1) throw new FieldError(field, `"${line.slice(0, 40)}" must be name=value`);
@@ -101,11 +101,11 @@ const written = (map) => Object.entries(map ?? {}).map(([name, value]) => `${nam
 // {field: sentence} of an ApiError's detail; "" holds what belongs to no field.
 export function errorsOf(error) {
   if (error.field) return { [error.field]: error.message };
-  const found = {};
+  const found = Object.create(null);
   for (const { loc, msg } of error.detail ?? []) {
     const [, first, second] = loc;
     const field = first === "requires" ? (second === "labels" ? "node_labels" : second) : first === "verify" ? (second ?? "quorum") : first;
-    const name = field in BLANK || field === "files" || field === "entrypoint" ? field : "";
+    const name = Object.hasOwn(BLANK, field) || field === "files" || field === "entrypoint" ? field : "";
     const place = name === "" || (second !== undefined && first !== "requires" && first !== "verify") ? `${loc.slice(1).join(".")}: ` : "";
     found[name] ??= place + msg;
   }
