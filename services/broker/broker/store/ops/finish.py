@@ -1,7 +1,6 @@
 """What a node says about its attempts, and what a client says about its job: start, complete, release, cancel."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from broker.domain.barring import base_of
 from broker.domain.verification import Word
@@ -130,11 +129,18 @@ def _not_held(tx: Transaction, job: Judged, node_id: str, fence: int) -> Complet
 
 def _take(tx: Transaction, job: Judged, completion: Completion, now: float, result_ttl: float) -> Settled:
     wall, cpu, memory = completion.usage
-    measured = Measured(completion.exit_code, wall, cpu, memory, completion.digest, completion.message)
-    measured = replace(measured, printed_bytes=completion.printed_bytes, stored_bytes=completion.stored_bytes)
-    measured = replace(measured, file_count=completion.file_count)
-    if job.quorum is not None:
-        measured = replace(measured, result_digest=verifying.digest_of(completion))
+    measured = Measured(
+        exit_code=completion.exit_code,
+        wall_seconds=wall,
+        cpu_seconds=cpu,
+        memory_peak_bytes=memory,
+        digest=completion.digest,
+        message=completion.message,
+        printed_bytes=completion.printed_bytes,
+        stored_bytes=completion.stored_bytes,
+        file_count=completion.file_count,
+        result_digest=verifying.digest_of(completion) if job.quorum is not None else None,
+    )
     settled = settle(tx, job, completion.outcome, now, result_ttl, verdict=completion.failure, measured=measured)
     status, standing = settled
     if status is not JobStatus.PENDING and (standing is None or standing.word is not Word.DISAGREED):
