@@ -75,8 +75,10 @@ async def test_what_a_trace_tells_and_what_it_does_not(tmp_path: Path, collector
         assert about["trace_id"] == collector.of(job["id"])[0].trace
         await batch_with_one_cancelled(api, node, collector)
         await odd_parents(api, collector)
+        last = await run_one(api, node)
         assert await process.terminate() == 0
         said = process.log.read_text()
+    assert collector.names(last["id"]) == names, "what ends just before the broker does is told"
     spans = collector.of(job["id"])
     root, attempt = one(spans, "job"), one(spans, "attempt")
     assert [span.parent for span in spans if span is not root] == [root.id] * 3
@@ -165,9 +167,9 @@ async def odd_parents(api: Api, collector: Collector) -> None:
 
 
 async def test_no_collector_holds_up_a_job_or_the_end(tmp_path: Path) -> None:
-    with Collector() as slow, Collector() as failing, Collector() as down:
-        slow.held, failing.status = True, 500
-        cases = {"slow": slow, "500": failing, "down": down}
+    with Collector() as slow, Collector() as down:
+        slow.held = True
+        cases = {"slow": slow, "down": down}
         await asyncio.gather(*(in_trouble(tmp_path / name, each, name) for name, each in cases.items()))
 
 
@@ -177,12 +179,12 @@ async def in_trouble(tmp_path: Path, collector: Collector, trouble: str) -> None
         settings["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{free_port()}"
     async with traced(tmp_path, collector, **settings) as (api, process):
         node = await api.node()
-        for _ in range(20):
+        for _ in range(6):
             await run_one(api, node)
         if trouble != "down":
             await soon(collector, lambda: collector.calls)
         seen = await told(api)
-        assert seen("sandrun_broker_jobs_ended_total", status="completed", failure="none") == 20
+        assert seen("sandrun_broker_jobs_ended_total", status="completed", failure="none") == 6
         if trouble == "slow":
             await api.ok("POST", "/submit/batch", {"jobs": [{"code": "x"}] * 30})
             dropped = await counted(api, "dropped", 30 - 8)  # what the queue has no room for, whatever is in it
@@ -191,11 +193,7 @@ async def in_trouble(tmp_path: Path, collector: Collector, trouble: str) -> None
         assert await process.terminate() == 0
         assert time.monotonic() - began < 10, "2 s for the last spans, 1 s to read, and the rest is the machine's"
         log = process.log.read_text()
-    if trouble == "500":
-        assert log.count("the collector does not take traces") == 1
-        assert '"status": 500' in log
-    else:
-        assert log.count("traces were left behind") == 1
+    assert log.count("traces were left behind") == 1
     assert "Traceback" not in log
 
 

@@ -1,8 +1,10 @@
 """The node's traces: the same ids as the broker's, the same settings, and nothing loaded when nobody wants them."""
 
+import logging
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from agent import trace_settings
 from agent.errors import SettingError
 from agent.settings import Settings
+from agent.telemetry import LAST_SECONDS, Telemetry
 from agent.traces import Span, span_id_of, spread, trace_id_of
 from broker import trace_settings as of_broker
 from broker.domain import traces as brokers
@@ -47,6 +50,13 @@ def test_nothing_is_loaded_when_nobody_wants_traces() -> None:
     assert [name for name in loaded if name.startswith(("opentelemetry", "google.protobuf"))] == []
 
 
+def until(condition: Callable[..., object]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)  # the poll interval
+
+
 class Kept:
     """A sink that keeps."""
 
@@ -76,10 +86,10 @@ def test_a_result_that_waits_for_its_broker_says_how_long(
     agent = start_agent(sink=sink)
     broker.wait_for(lambda: "kept" in broker.started)
     broker.stop()
-    broker.wait_for(lambda: agent.parts.outbox.counts[0] and agent.parts.delivery.broker_away)
+    until(lambda: agent.parts.outbox.counts[0] and agent.parts.delivery.broker_away)
     broker.start()
     broker.wait_status("kept", "completed")
-    broker.wait_for(lambda: len(sink.spans) == 2)
+    until(lambda: len(sink.spans) == 2)
     run, deliver = sink.spans
     assert (run.name, deliver.name) == ("run", "deliver")
     assert run.parent_id == deliver.parent_id == brokers.span_id_of("kept", "attempt", 1)
@@ -92,8 +102,6 @@ def test_a_result_that_waits_for_its_broker_says_how_long(
 def test_a_collector_that_hangs_holds_up_no_node(
     broker: FakeBroker, start_agent: StartAgent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from agent.telemetry import LAST_SECONDS, Telemetry
-
     with Collector() as collector:
         collector.held = True
         for name, value in collector.environment.items():
@@ -107,3 +115,22 @@ def test_a_collector_that_hangs_holds_up_no_node(
         began = time.monotonic()
         sink.close()
         assert time.monotonic() - began < LAST_SECONDS + 2
+
+
+def test_a_collector_that_fails_is_told_of_once_and_so_is_its_return(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    with Collector() as collector:
+        for name, value in collector.environment.items():
+            monkeypatch.setenv(name, value)
+        sink = Telemetry("sandrun-node", "1")
+        for number, status in enumerate((500, 500, 200, 200)):
+            collector.status = status
+            sink.add([Span("run", 1, number + 1, None, 1.0, 2.0, {})])
+            until(lambda told=number: sum(sink.counts.values()) > told)
+        sink.close()
+    assert sink.counts == {"sent": 2, "failed": 2, "dropped": 0}
+    told = [(record.message, getattr(record, "fields", {})) for record in caplog.records]
+    assert told.count(("collector_away", {"status": 500, "note": "jobs are not held up by it"})) == 1
+    assert told.count(("collector_is_back", {"failed": 2})) == 1

@@ -83,6 +83,7 @@ class Traces:
         self._jobs = 0
         """How many jobs that are."""
         self._news = asyncio.Event()
+        self._reading: asyncio.Task[None] | None = None
         self.dropped = 0
         """Ended jobs that were not read: too many waited."""
         self._dropping = False
@@ -120,13 +121,16 @@ class Traces:
                 if not self._sink.has_room:
                     await asyncio.sleep(GATHER_SECONDS)  # there may be room again
                     continue
-                await self._read_some()
+                self._reading = asyncio.create_task(self._read_some(), name="traces: read")
+                await asyncio.shield(self._reading)  # `finish` waits for it
             self._dropping = False
 
     async def finish(self) -> None:
         """Read what has ended by now, for a bounded time; the store is about to close."""
         try:
             async with asyncio.timeout(LAST_READ_SECONDS):
+                if self._reading is not None:
+                    await self._reading
                 while self._waiting and self._sink.has_room:
                     await self._read_some()
         except TimeoutError:
