@@ -23,6 +23,7 @@ FORGERIES = [
     "a\u202eevil",
     "a\x00b\x7f\x08\x08",
     "a\ud800",
+    "a\u2060b\xadc\U000e0041d\u206ae",
     'a" level="error',
 ]
 MODULES: dict[str, Any] = {"broker": broker.logs, "node": loglines}
@@ -85,6 +86,14 @@ def test_a_line_holds_its_facts(line: Line, style: tuple[str, str]) -> None:
     else:
         assert re.match(r"\d{4}-\d\d-\d\dT\S+ WARNING attempt was lost +\w+=", made)
         assert {"job=0199-a", "attempt=2", "fence=3", "node=node-1", "session=4"} <= set(made.split())
+
+
+def test_what_is_no_number_in_json_is_text(line: Line, style: tuple[str, str]) -> None:
+    made = line("x", seconds=float("nan"), load=float("inf"))
+    if style[1] == "json":
+        assert '"seconds": "nan", "load": "inf"' in made
+    else:
+        assert {"seconds=nan", "load=inf"} <= set(made.split())
 
 
 def test_the_request_is_in_every_line_of_its_call(line: Line, style: tuple[str, str]) -> None:

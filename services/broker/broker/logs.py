@@ -8,6 +8,7 @@ left out of traces: they may quote code, output or a body.
 
 import json
 import logging
+import math
 import re
 import sqlite3
 import sys
@@ -30,7 +31,10 @@ __all__ = ["EventLog", "LineFormatter", "set_up", "show_traces"]
 LONGEST_TEXT: Final = 4000
 LONGEST_TRACE: Final = 100
 """Frames."""
-_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+_CONTROL: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
+    "\U000e0000-\U000e007f]"
+)
 """C0 and C1, separators that count as line ends, marks that turn the direction of text or have no width."""
 _KEY: Final = re.compile(r"sbk_[0-9A-Za-z]{12}_[0-9A-Za-z]+|(?i:bearer) +\S+")
 _OURS: Final = (BrokerError, OSError, sqlite3.Error)
@@ -147,8 +151,8 @@ def _clean(_: Any, __: str, event: Any) -> dict[str, Any]:
 
 def _plain(value: object) -> object:
     """Numbers as they are, everything else as text that stays on its line and holds no key."""
-    if value is None or isinstance(value, bool | int | float):
-        return value
+    if value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value  # JSON has no NaN and no Infinity: they are text
     if isinstance(value, list | tuple):
         return [_plain(each) for each in value]
     text = _KEY.sub("(key)", str(value)[:LONGEST_TEXT])
