@@ -400,3 +400,18 @@ async def test_after_a_restart_nodes_and_jobs_go_on(started: Started) -> None:
             "completed": 1,
             "failed": 0,
         }
+
+
+async def test_a_new_node_whose_answer_was_lost_is_the_same_node_at_its_next_try(api: Api) -> None:
+    key = "k" * 32
+    first, again = await api.node(idempotency_key=key), await api.node(idempotency_key=key)
+    assert (again.id, again.secret) == (first.id, first.secret)
+    assert first.secret is not None
+    assert (await api.ok("GET", "/nodes"))["nodes"][0]["session_number"] == 2
+    assert len((await api.ok("GET", "/nodes"))["nodes"]) == 1
+    other = await api.node(idempotency_key="l" * 32)
+    assert (other.id != first.id, other.secret != first.secret) == (True, True)
+    back = await api.node(node_id=first.id, secret=first.secret, idempotency_key="m" * 32)
+    assert (back.id, back.secret) == (first.id, None), "a node that comes back needs no key"
+    short = {"endpoint": "x", "capabilities": {}, "idempotency_key": "guessable"}
+    assert (await api.call("POST", "/register", short)).status_code == 422

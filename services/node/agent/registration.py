@@ -1,5 +1,6 @@
 """Registering: who this node is, what it can do, and how long to insist."""
 
+import secrets
 import socket
 import threading
 from collections.abc import Callable
@@ -48,6 +49,8 @@ class Registrar:
         """What the last try named."""
         self._started = 0.0
         self._short_in_a_row = 0
+        self._key = ""
+        """Names this try to become a node until it is answered: a lost answer must not make one more node."""
 
     def register(self, offer: Callable[[], Offer], stop: threading.Event) -> Session | None:
         """A new session, however long it takes; None when `stop` was set first. `offer` is asked before each try."""
@@ -84,16 +87,19 @@ class Registrar:
     def _try(self, capabilities: dict[str, Any], slots: int) -> Session:
         url = self._settings.broker_url
         known = self._identity.load(url)
+        self._key = self._key or secrets.token_urlsafe(24)
         body: dict[str, Any] = {
             "endpoint": self._settings.sandrun_url,
             "capabilities": capabilities,
             "slots": slots,
             "name": self._settings.name or socket.gethostname(),
             "version": __version__,
+            "idempotency_key": self._key,
         }
         if known is not None:
             body.update(node_id=known.node_id, secret=known.secret)
         terms = self._broker.register(body)
+        self._key = ""
         self._started = self._clock.now()
         if terms.secret:
             self._identity.save(Identity(url, terms.node_id, terms.secret))

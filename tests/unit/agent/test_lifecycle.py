@@ -579,3 +579,16 @@ def wait_until(condition: object, what: str, timeout: float = 10.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"not within {timeout} s: {what}"
         waiter.wait(0.02)
+
+
+def test_a_new_node_keeps_its_key_until_it_is_answered(broker: FakeBroker, start_agent: StartAgent) -> None:
+    lost = broker.lose["/register"] = 3
+    start_agent()
+    broker.wait_for(lambda: len(broker.registrations) > lost and broker.beats)
+    first, *others = (said["idempotency_key"] for said in broker.registrations)
+    assert others == [first] * lost
+    assert len(first) >= 32
+    with broker.changed:
+        broker.nodes.clear()  # its database is gone: the agent becomes a new node, by a new key
+    broker.wait_for(lambda: len(broker.registrations) > lost + 1)
+    assert broker.registrations[-1]["idempotency_key"] != first

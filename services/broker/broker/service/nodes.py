@@ -66,12 +66,14 @@ class Nodes:
         known = self._book.find(body.node_id) if body.node_id else None
         secret: str | None = None
         if known is None:
-            node_id, secret = f"node-{secrets.token_hex(8)}", new_token()
-            secret_hash = hash_token(secret)
+            node_id, secret = _newcomer(body.idempotency_key)
+            known = self._book.find(node_id)  # it was here before, and the answer got lost
+            said = secret
         else:
-            node_id, secret_hash = known.node_id, known.secret_hash
-            if body.secret is None or not secrets.compare_digest(hash_token(body.secret), secret_hash):
-                raise WrongSecretError
+            node_id, said = known.node_id, body.secret or ""
+        secret_hash = hash_token(said)
+        if known is not None and not secrets.compare_digest(secret_hash, known.secret_hash):
+            raise WrongSecretError
         capabilities = body.capabilities.model_dump(mode="json", exclude_unset=True)
         text = json.dumps(capabilities)
         if len(text) > MAX_CAPABILITIES_CHARS:
@@ -198,6 +200,13 @@ class Nodes:
         self._queue.look_again(node_id)
         self._links.tell(node_id, {"type": "drain" if draining else "resume"})
         return session
+
+
+def _newcomer(key: str | None) -> tuple[str, str]:
+    """Id and secret of a new node; the same ones for the same key, so nothing need be remembered of it."""
+    if key is None:
+        return f"node-{secrets.token_hex(8)}", new_token()
+    return f"node-{hash_token(f'id {key}')[:16]}", hash_token(f"secret {key}")
 
 
 def _answered(attempt: HeldAttempt, claims_done: int | None) -> bool:

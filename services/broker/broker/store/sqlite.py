@@ -48,6 +48,8 @@ __all__ = ["SqliteStore"]
 
 MAX_LISTINGS = 64
 """Lists of jobs that may wait for the reader's thread: one rare filter walks far."""
+FENCES_PER_SECOND = 1_000_000
+"""More claims of one job than there can be in a second; times the seconds since 1970, exact in JSON until 2255."""
 
 
 class SqliteStore:
@@ -72,6 +74,7 @@ class SqliteStore:
         self._lock = FileLock(database)
         self._totals: Counter[JobStatus] = Counter()
         self._next_due: float | None = None
+        self._fence_floor = 0
 
     # ---- life
 
@@ -118,6 +121,9 @@ class SqliteStore:
         tx.run(upkeep.SAVE_CLOCK, {"now": now})
         totals = {JobStatus(status): count for status, count in tx.rows(upkeep.TOTALS, {})}
         self._totals = Counter(totals)
+        # Should this file be an older copy, fences above its own were given out for jobs that it takes for unclaimed.
+        unfinished = totals.keys() - {JobStatus.COMPLETED, JobStatus.FAILED}
+        self._fence_floor = int(now * FENCES_PER_SECOND) if unfinished else 0  # adr/0018
         self._next_due = tx.rows(upkeep.NEXT_DUE, {})[0][0]
         return Backlog(
             totals=totals,
@@ -147,7 +153,9 @@ class SqliteStore:
     async def claim(self, request: ClaimRequest, now: float) -> ClaimGrant:
         """Hand out pending jobs, best rank first."""
         due = self._next_due is not None and self._next_due <= now
-        return await self._writer.submit(lambda tx: claiming.claim(tx, request, now, promote_first=due), urgent=True)
+        return await self._writer.submit(
+            lambda tx: claiming.claim(tx, request, now, promote_first=due, fence_floor=self._fence_floor), urgent=True
+        )
 
     async def start(self, node_id: str, refs: Sequence[Ref], now: float, grace: float) -> list[Lost]:
         """assigned → running."""

@@ -73,6 +73,8 @@ class Register(BaseModel):
     version: str | None = Field(None, max_length=200)
     node_id: Id | None = None
     secret: Token | None = None
+    idempotency_key: str | None = Field(None, min_length=32, max_length=200)
+    """Of a new node: with it the id and the secret come again when the answer was lost. As secret as these."""
 
 
 class NodeCall(BaseModel):

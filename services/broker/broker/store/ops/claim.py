@@ -17,10 +17,13 @@ ANSWER_CHARS = 16 * 1024 * 1024
 """Code and files in one answer, unless a single job has more."""
 
 
-def claim(tx: Transaction, request: ClaimRequest, now: float, *, promote_first: bool) -> ClaimGrant:
+def claim(
+    tx: Transaction, request: ClaimRequest, now: float, *, promote_first: bool, fence_floor: int = 0
+) -> ClaimGrant:
     """Give the node the first jobs of the classes that it can run, up to its wish and its capacity.
 
-    `promote_first`: some waiting job's time may have come since the last sweep.
+    `promote_first`: some waiting job's time may have come since the last sweep. `fence_floor`: the lowest fence to give
+    (adr/0018).
     """
     if promote_first and promote(tx, now):
         request = replace(request, bounds=())  # they were taken before these jobs were claimable
@@ -42,7 +45,7 @@ def claim(tx: Transaction, request: ClaimRequest, now: float, *, promote_first: 
     seqs = _choose(tx, request, wanted)
     if not seqs:
         return ClaimGrant(())
-    return ClaimGrant(_assign(tx, request, seqs, now))
+    return ClaimGrant(_assign(tx, request, seqs, now, fence_floor))
 
 
 def _choose(tx: Transaction, request: ClaimRequest, wanted: int) -> list[int]:
@@ -93,13 +96,16 @@ def _fitting(tx: Transaction, seqs: list[int]) -> int:
     return len(seqs)
 
 
-def _assign(tx: Transaction, request: ClaimRequest, seqs: list[int], now: float) -> tuple[ClaimedJob, ...]:
+def _assign(
+    tx: Transaction, request: ClaimRequest, seqs: list[int], now: float, fence_floor: int
+) -> tuple[ClaimedJob, ...]:
     rows = tx.rows(
         life.ASSIGN,
         {
             "seqs": id_list(seqs),
             "node": request.node_id,
             "number": request.claim_number,
+            "fence_floor": fence_floor,
             "now": now,
             "slack": request.deadline_slack,
         },

@@ -95,7 +95,7 @@ ASSIGN = compiled(
     .where(j.seq.in_(each("seqs")), CLAIMABLE)
     .values(
         status=word("assigned"),
-        fence=j.fence + 1,
+        fence=func.max(j.fence + 1, p("fence_floor")),
         attempt=j.attempt + 1,
         node_id=p("node"),
         claim_number=p("number"),
