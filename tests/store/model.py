@@ -73,6 +73,15 @@ class Model:
         self.counters: dict[str, list[int]] = {}
         """Node -> [jobs that it completed, jobs that it failed]."""
         self.sessions: dict[str, int] = {}
+        self.fence_floor = 0
+
+    def restart(self, now: float) -> None:
+        """A restarted broker grants time, here none beyond the present; its file may be an older copy (adr/0018)."""
+        for job in self.jobs.values():
+            if job.held:
+                job.deadline = max(job.deadline, now)
+        unfinished = any(not job.ended for job in self.jobs.values())
+        self.fence_floor = int(now * 1_000_000) if unfinished else 0
 
     # ---- nodes
 
@@ -116,7 +125,7 @@ class Model:
         got = []
         for job in self.claimable(node, classes, now)[:wanted]:
             job.status, job.holder, job.run_at = "assigned", node, None
-            job.fence += 1
+            job.fence = max(job.fence + 1, self.fence_floor)
             job.attempt += 1
             job.deadline = now + job.new.timeout + SLACK
             assert job.fence not in job.granted

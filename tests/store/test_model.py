@@ -193,9 +193,7 @@ class StoreMachine(RuleBasedStateMachine):
         self._run(self.store.close())
         self.directory = after
         self.store = self._open()
-        for job in self.model.jobs.values():
-            if job.held:  # a restarted broker grants time, here none beyond the present
-                job.deadline = max(job.deadline, self.clock.now())
+        self.model.restart(self.clock.now())
 
     def _wait(self, run_at: float | None) -> float | None:
         """A moment that has come is no moment: when exactly a store promotes is its own affair."""

@@ -210,3 +210,42 @@ def test_retry_after(serve: Serve, header: bytes, seconds: float | None) -> None
         connection.sendall(b"HTTP/1.1 503 X\r\nRetry-After: " + header + b"\r\nContent-Length: 0\r\n\r\n")
 
     assert Transport(serve(handle)).call("GET", "/", read_timeout=2).retry_after == seconds
+
+
+@pytest.mark.parametrize(
+    ("direct", "spared", "through_the_proxy"),
+    [(False, "", True), (False, "127.0.0.1", False), (True, "", False)],
+)
+def test_a_proxy_of_the_environment_gets_only_what_is_meant_for_it(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, direct: bool, spared: str, through_the_proxy: bool
+) -> None:
+    """`direct` is how the sandrun is called: it is the node's own, whatever the environment says."""
+    asked: list[str] = []
+
+    def server(name: str) -> Callable[[socket.socket], None]:
+        def handle(connection: socket.socket) -> None:
+            request(connection)
+            asked.append(name)
+            connection.sendall(OK)
+
+        return handle
+
+    monkeypatch.setenv("HTTP_PROXY", serve(server("proxy")))
+    monkeypatch.setenv("NO_PROXY", spared)
+    url = serve(server("itself"))
+    assert Transport(url, direct=direct).call("GET", "/", read_timeout=5).status == 200
+    assert asked == ["proxy" if through_the_proxy else "itself"]
+
+
+def test_a_url_may_be_an_ipv6_address() -> None:
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as listener:
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                request(connection)
+                connection.sendall(OK)
+
+        threading.Thread(target=answer, daemon=True).start()
+        url = f"http://[::1]:{listener.getsockname()[1]}"
+        assert Transport(url).call("GET", "/", read_timeout=5).status == 200
