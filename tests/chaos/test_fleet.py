@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from chaos.actors import eventually
 from chaos.node import SimNode
 from chaos.rig import Scenario
 from support.history import Call
@@ -38,6 +39,45 @@ async def test_a_fleet_comes_back_after_an_outage_longer_than_the_lease(scenario
         rows = s.audit()
         assert {row["status"] for row in rows.jobs.values()} == {"completed"}
         assert sum(row["losses"] for row in rows.jobs.values()) == 0
+
+
+async def test_five_hundred_come_back_at_once_while_a_client_submits(scenario: Make) -> None:
+    """No jitter, from before the broker listens: half in their sessions, half as new processes of the same nodes."""
+    async with scenario(NODE_TIMEOUT="60") as s:
+        client = s.client()
+        jobs = await client.submit_many([f"ok {n}" for n in range(FLEET)])
+        nodes = [s.node(f"node-{n}") for n in range(FLEET)]
+        await _in_parallel([node.register() for node in nodes])
+        await _in_parallel([node.claim(wait=5) for node in nodes])
+        assert sum(len(node.held) for node in nodes) == FLEET
+        await s.broker.kill()
+        s.history.mark("restarted")
+        fleet = asyncio.gather(*(_come_back(node, anew=n % 2 == 0) for n, node in enumerate(nodes)))
+        start = asyncio.create_task(s.broker.start())
+        while not fleet.done():
+            jobs.append(await asyncio.wait_for(client.submit("ok"), 20))
+        await asyncio.gather(fleet, start)
+        body = (await client.insist("nodes", "GET", "/nodes")).body["nodes"]
+        assert [node["active"] for node in body] == [True] * FLEET
+        s.work(s.node("last", slots=8))
+        await asyncio.gather(*(client.result(job, seconds=60) for job in jobs[-20:]))
+        ended = await client.insist("results_batch", "POST", "/results/batch", {"job_ids": jobs[:FLEET]})
+        assert {result["status"] for result in ended.body["results"]} == {"completed"}
+
+
+async def _come_back(node: SimNode, *, anew: bool) -> None:
+    """Register or beat until it is answered, deliver what is held, and claim once."""
+    if anew:
+        await node.register()
+    await eventually(lambda: _beats(node), seconds=60, what=f"{node.name} is back")
+    for run in list(node.held.values()):
+        assert (await node.complete(run)).ok
+    for run in await node.claim(wait=1, seconds=30):
+        await node.complete(run)
+
+
+async def _beats(node: SimNode) -> bool:
+    return (await node.beat()).ok
 
 
 async def _in_parallel(actions: list[Coroutine[Any, Any, object]], width: int = 50) -> None:
