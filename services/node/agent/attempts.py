@@ -107,7 +107,9 @@ class Attempts:
             if session is not self._session:
                 return []
             # In one step with the list: a beat must never count a claim as done without listing what it brought.
-            fresh = [Attempt(job, session) for job in jobs if job.key not in self._held]
+            # By key: were one named twice, the second run would be in no list, and nothing could end it.
+            named = {job.key: job for job in jobs if job.key not in self._held}
+            fresh = [Attempt(job, session) for job in named.values()]
             self._held.update((attempt.key, attempt) for attempt in fresh)
             self._claims_done = max(self._claims_done, claim_number)
             return fresh

@@ -1,8 +1,13 @@
 """What this node can do, found out and not assumed: cores, memory, GPU, interpreters with their versions."""
 
+import contextlib
+import os
 import re
+import select
 import shutil
+import signal
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,6 +21,8 @@ LOG = EventLog("agent.capabilities")
 PROBE_SECONDS = 5.0
 # A default job's memory (sandrun-api.md): with less for each slot, jobs would press each other out.
 SLOT_MEMORY_MB = 512
+MOST_SLOTS = 1024  # that a broker takes; it refuses to register a node with more
+PROBE_BYTES = 64 << 10  # of what a program prints about itself
 
 # Looked for only beside a sandrun that does not list its own.
 _VERSION_COMMANDS = {
@@ -66,7 +73,7 @@ def slots(settings: Settings, description: Description) -> int:
         if room is not None and settings.slots > room:
             LOG.warning("slots_cut", set=settings.slots, sandrun=room)
         return min(settings.slots, room or settings.slots)
-    bounds = [] if room is None else [room]
+    bounds = [MOST_SLOTS] if room is None else [MOST_SLOTS, room]
     if room is None or settings.cpu_cores is not None:
         bounds.append(int(settings.cpu_cores or limits.cpu_cores()))
     if room is None or settings.memory_gb is not None:
@@ -113,14 +120,39 @@ def _gpu(description: Description) -> bool:
 
 
 def _output(command: list[str]) -> str | None:
-    """What a command prints when it ends well within PROBE_SECONDS, else None."""
+    """What a command prints when it ends well within PROBE_SECONDS, and is brief; else None."""
     path = shutil.which(command[0])
     if path is None:
         return None
     try:
-        done = subprocess.run(
-            [path, *command[1:]], capture_output=True, text=True, timeout=PROBE_SECONDS, stdin=subprocess.DEVNULL
-        )
+        with subprocess.Popen(
+            [path, *command[1:]],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        ) as program:
+            try:
+                said = _brief(program)
+            finally:
+                # With its children: one that holds the pipe open, or floods it, must not stay behind.
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(program.pid, signal.SIGKILL)
     except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
         return None
-    return done.stdout if done.returncode == 0 else None
+    return said
+
+
+def _brief(program: subprocess.Popen[bytes]) -> str | None:
+    """All that it prints until it ends by itself with 0; None when that is too much or too late."""
+    pipe = program.stdout
+    deadline = time.monotonic() + PROBE_SECONDS
+    said = b""
+    while pipe is not None and len(said) <= PROBE_BYTES:
+        if not select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            return None
+        part = os.read(pipe.fileno(), PROBE_BYTES)
+        if not part:
+            return said.decode() if program.wait(max(0.0, deadline - time.monotonic())) == 0 else None
+        said += part
+    return None

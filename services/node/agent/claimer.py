@@ -119,7 +119,10 @@ class Claimer:
         asked = time.monotonic()
         answer = self._broker.claim(self._session.who, number, count, CLAIM_WAIT)
         jobs = []
-        for value in answer.jobs:
+        if len(answer.jobs) > MAX_JOBS:
+            # What is left out is not held, so the next beat gives it back.
+            LOG.error("claim_too_large", jobs=len(answer.jobs), most=MAX_JOBS, note="is this a broker?")
+        for value in answer.jobs[:MAX_JOBS]:
             try:
                 jobs.append(Job.from_wire(value))
             except BadAnswerError as error:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+LARGEST = 1 << 53  # no slots or MiB are more
+
 
 @dataclass(frozen=True)
 class Description:
@@ -62,4 +64,7 @@ def _list(value: Any) -> list[Any]:
 
 
 def _count(value: Any) -> int | None:
-    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) and value >= 1 else None
+    """A whole number from 1; None for anything else, infinity too."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value < LARGEST:
+        return None
+    return int(value)

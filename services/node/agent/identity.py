@@ -3,12 +3,16 @@
 import fcntl
 import json
 import os
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from agent.logs import EventLog
 
 LOG = EventLog("agent.identity")
+
+LONGEST = 1 << 16  # bytes of the file
+_WORD = re.compile(r"[!-~]{1,500}")
 
 
 @dataclass(frozen=True)
@@ -87,10 +91,17 @@ class IdentityFile:
 
 def _read(path: Path) -> Identity | None:
     try:
-        return Identity(**{key: str(value) for key, value in json.loads(path.read_text()).items()})
+        # Not one that waits for somebody to write, should it be a pipe.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            found = json.loads(file.read(LONGEST) or b"")
+        for value in found.values():
+            # A broker refuses any other as a mistake in the call, each time, and the node would never be one.
+            if not isinstance(value, str) or not _WORD.fullmatch(value):
+                raise ValueError("not what a broker gave")
+        return Identity(**found)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         LOG.warning("identity_unreadable", error=type(error).__name__, note="registering as a new node")
         return None
 

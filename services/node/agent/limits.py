@@ -49,7 +49,7 @@ def _v2_quota(folder: Path) -> float | None:
     words = " ".join(lines(folder / "cpu.max")).split()
     if len(words) != 2 or not words[0].isdecimal() or not words[1].isdecimal():
         return None
-    return int(words[0]) / int(words[1])
+    return int(words[0]) / int(words[1]) if int(words[1]) else None
 
 
 def _v1_quota(folder: Path) -> float | None:
@@ -60,7 +60,7 @@ def _v1_quota(folder: Path) -> float | None:
 def _machine_memory(root: Path) -> int:
     for line in lines(root / "proc/meminfo"):
         name, _, rest = line.partition(":")
-        if name == "MemTotal":
+        if name == "MemTotal" and rest.split()[:1] and rest.split()[0].isdecimal():
             return int(rest.split()[0]) * 1024
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
@@ -68,12 +68,12 @@ def _machine_memory(root: Path) -> int:
 def number(path: Path) -> int | None:
     """The whole number that a file holds; None when it holds none, or is not there."""
     text = " ".join(lines(path)).strip()
-    return int(text) if text.lstrip("-").isdecimal() else None
+    return int(text) if text.removeprefix("-").isdecimal() else None
 
 
 def lines(path: Path) -> list[str]:
     """The lines of a file; none when it cannot be read."""
     try:
-        return path.read_text().splitlines()
+        return path.read_text(errors="replace").splitlines()
     except OSError:
         return []

@@ -4,6 +4,7 @@ Standard library only and few imports: the check runs every few seconds. The fil
 can enter; NODE_LIVE_FILE moves it (two agents of one user on one machine need two).
 """
 
+import contextlib
 import json
 import os
 import sys
@@ -56,7 +57,8 @@ class LiveFile:
         """The agent is gone on purpose; nothing is written any more."""
         with self._lock:
             self._removed = True
-            self._path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # nor could it be written then, which was reported
+                self._path.unlink()
 
 
 def problem_of(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""The agent's process: settings, logs, signals. SIGTERM or SIGINT drains, a second one hurries."""
+"""The agent's process: settings, logs, signals. SIGTERM, SIGINT or SIGHUP drains, a second one hurries."""
 
 import os
 import signal
@@ -19,10 +19,11 @@ from loglines import show_traces
 
 LOG = EventLog("agent.main")
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # the last when its terminal is closed, except under nohup
 TICK = 0.5
 LAST_LINES_SECONDS = 1.0
 EXIT_CRASH = 70  # EX_SOFTWARE
+LONGEST_LINE = 1000
 # While a broker's container is away nobody answers for its name, and the C library waits 2 * 5 s for each look-up:
 # longer than the broker needs to come back, and every thread that asked meanwhile would miss it.
 RESOLVER = "timeout:1 attempts:2"
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = load(arguments, os.environ)
         traced = trace_settings.wanted(os.environ)
     except SettingError as error:
-        sys.stderr.write(f"agent: {error}\n")
+        sys.stderr.write(f"agent: {_one_line(str(error))}\n")
         return EXIT_USAGE
     # Signals are taken by waiting for them: a handler could interrupt a thread that holds a lock it needs.
     # Blocked before the first thread starts, which inherits that.
@@ -61,6 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not lines.drain(LAST_LINES_SECONDS):
         os._exit(code)  # nobody reads standard error: Python's own last flush would wait for ever
     return code
+
+
+def _one_line(said: str) -> str:
+    """What was given is part of it: it must neither begin a line, nor command a terminal, nor fill it."""
+    plain = "".join(sign if sign.isprintable() else "?" for sign in said)
+    return plain if len(plain) <= LONGEST_LINE else f"{plain[: LONGEST_LINE // 2]} … {plain[-LONGEST_LINE // 4 :]}"
 
 
 def _sink() -> Sink:

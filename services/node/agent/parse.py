@@ -26,6 +26,10 @@ def url(value: Any) -> str:
     if parts.query or parts.fragment:
         raise ValueError("must not hold a query or fragment")
     _ = parts.port  # raises ValueError for a port that is none
+    try:
+        parts.hostname.encode("idna")
+    except UnicodeError as error:
+        raise ValueError(f"holds a host name that cannot be one: {parts.hostname[:100]!r}") from error
     return given.rstrip("/")
 
 
@@ -89,6 +93,8 @@ def labels(value: Any) -> dict[str, str]:
         if any(not sign for _, sign, _ in pairs):
             raise ValueError(f"must look like key=value,key=value, not {value!r}")
         value = {key: rest for key, _, rest in pairs}
+        if len(value) < len(pairs):
+            raise ValueError("must hold each key once")
     if not isinstance(value, dict):
         raise ValueError(f"must be an object of text values, not {value!r}")
     return {_word(key, 63): text(rest) for key, rest in value.items()}

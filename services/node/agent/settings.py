@@ -16,6 +16,7 @@ from agent.errors import SettingError
 from agent.logs import FORMATS, LEVELS
 
 EXIT_USAGE = 64  # sysexits: EX_USAGE
+LONGEST_FILE = 1 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,17 @@ SOURCES = (
 )
 
 
+class _Once(argparse.Action):
+    """A flag that is there once; of two values nobody can know which was meant."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        if getattr(namespace, self.dest) is not None:
+            raise argparse.ArgumentError(self, "is there twice")
+        setattr(namespace, self.dest, values)
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """As any other setting that cannot be used."""
@@ -117,18 +129,21 @@ def parser() -> argparse.ArgumentParser:
         description="Connects the sandrun on this node to a broker. Flags beat the environment, that beats the file.",
         epilog="Each flag has an environment variable (in brackets); docs/node.md explains all of them.",
     )
-    built.add_argument("--config", metavar="FILE", help="a config.json [NODE_CONFIG]")
+    built.add_argument("--config", action=_Once, metavar="FILE", help="a config.json [NODE_CONFIG]")
     built.add_argument("--check", action="store_true", help="exit 0 when the agent that runs here is in good health")
     for source in SOURCES:
-        built.add_argument(source.flag, dest=source.field, metavar="VALUE", help=f"{source.help} [{source.env}]")
+        said = f"{source.help} [{source.env}]"
+        built.add_argument(source.flag, action=_Once, dest=source.field, metavar="VALUE", help=said)
     return built
 
 
 def load(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
     """Settings from a command line, an environment and the file that one of them names, or a SettingError."""
     flags = vars(parser().parse_args(arguments))
-    origin = "--config" if flags["config"] else "NODE_CONFIG"
-    config_path = flags["config"] or environment.get("NODE_CONFIG") or None
+    origin = "NODE_CONFIG" if flags["config"] is None else "--config"
+    config_path = environment.get("NODE_CONFIG") or None if flags["config"] is None else flags["config"]
+    if config_path == "":
+        raise SettingError(origin, "must name a config file")
     config = read_config(Path(config_path), origin) if config_path else {}
     return Settings(**{source.field: _value(source, flags, environment, config) for source in SOURCES})
 
@@ -163,7 +178,8 @@ def _dig(config: Mapping[str, Any], path: tuple[str, ...]) -> Any:
 def read_config(path: Path, origin: str = "--config") -> dict[str, Any]:
     """A config.json; SettingError when it is not a readable JSON object or has keys that nobody knows."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once_each)
+        # Editors of Windows begin a file with a byte order mark.
+        value = json.loads(_text(path, origin).decode("utf-8-sig"), object_pairs_hook=_once_each)
     except OSError as error:
         raise SettingError(origin, f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
@@ -177,6 +193,15 @@ def read_config(path: Path, origin: str = "--config") -> dict[str, Any]:
         if name not in known:
             raise SettingError(f"{name} in the config file", "no such setting; known are " + ", ".join(sorted(known)))
     return value
+
+
+def _text(path: Path, origin: str) -> bytes:
+    """What a file holds; a device may never end."""
+    with path.open("rb") as file:
+        data = file.read(LONGEST_FILE + 1)
+    if len(data) > LONGEST_FILE:
+        raise SettingError(origin, f"{path} must hold at most {LONGEST_FILE} bytes")
+    return data
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -71,7 +71,8 @@ class Spool:
         if self._folder is None:
             return False
         try:
-            if sum(1 for _ in self._folder.iterdir()) >= MAX_FILES:
+            self._folder.mkdir(mode=0o700, exist_ok=True)  # somebody may have cleaned up
+            if sum(1 for path in self._folder.iterdir() if _OURS.fullmatch(path.name)) >= MAX_FILES:
                 LOG.error("spool_full", files=MAX_FILES)
                 return False
             value = {"broker": self._broker_url, "who": entry.who, "completion": entry.completion}
@@ -97,9 +98,6 @@ class Spool:
         """
         entries = []
         for path in self._found():
-            if not _OURS.fullmatch(path.name):
-                LOG.warning("spool_stranger", file=path.name[:100], note="not one of ours; left where it is")
-                continue
             try:
                 entry, broker_url = _read(path)
             except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -114,17 +112,21 @@ class Spool:
         return entries
 
     def _found(self) -> list[Path]:
-        """The regular files of the folder, oldest first, at most MAX_FILES."""
+        """Our files in the folder, oldest first, at most MAX_FILES: what else lies there must not crowd them out."""
         found: list[tuple[float, Path]] = []
+        strangers: list[str] = []
         try:
             for path in self._folder.iterdir() if self._folder is not None else ():
                 about = path.lstat()
-                if stat.S_ISREG(about.st_mode):
+                if stat.S_ISREG(about.st_mode) and _OURS.fullmatch(path.name):
                     found.append((about.st_mtime, path))
                 else:
-                    LOG.warning("spool_stranger", file=path.name[:100], note="not a file; left where it is")
+                    strangers.append(path.name)
         except OSError as error:
             LOG.error("spool_unusable", error=error.strerror)
+        if strangers:
+            note = "not files of ours; left where they are"
+            LOG.warning("spool_strangers", count=len(strangers), first=min(strangers)[:100], note=note)
         return [path for _, path in sorted(found)[:MAX_FILES]]
 
     @staticmethod

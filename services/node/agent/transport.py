@@ -24,6 +24,7 @@ from urllib3.exceptions import HTTPError, NewConnectionError, ReadTimeoutError
 
 from agent import __version__
 from agent.errors import AnswerLostError, AnswerTimeoutError, BadAnswerError, NotReachedError
+from agent.heads import TimedHead
 from loglines import REQUEST_ID, new_request_id
 
 CONNECT_TIMEOUT = 3.0
@@ -190,6 +191,7 @@ class _OneWrite(HTTPConnection):
     Measured on loopback: 260 → 190 µs of CPU a call here, and as much again saved in the server.
     """
 
+    response_class = TimedHead
     owner: Transport
     _held: list[bytes] | None = None
 

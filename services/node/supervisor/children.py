@@ -22,7 +22,7 @@ class Child:
             dict(environment),
             setpgroup=0,
             setsigmask=(),
-            setsigdef=(signal.SIGTERM, signal.SIGINT, signal.SIGCHLD),
+            setsigdef=(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD),
         )
         log("info", "started", program=name, pid=self.pid)
 

@@ -14,7 +14,7 @@ from supervisor.children import Child, python, reap
 from supervisor.health import HangWatch
 from supervisor.log import log
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 SIGNALS = (*STOP_SIGNALS, signal.SIGCHLD)
 TICK = 1.0
 DEFAULT_PORT = 8443

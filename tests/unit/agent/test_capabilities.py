@@ -1,7 +1,12 @@
 """What the node advertises: found out, unless set."""
 
+import math
 import os
+import subprocess
+import time
+import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -130,3 +135,45 @@ def test_descriptions_of_any_shape_are_read() -> None:
     assert strange.foreign
     assert strange.interpreters == {"sh": ""}
     assert strange.slots is None
+
+
+@pytest.mark.parametrize(
+    "script",
+    ["yes 1.2", "echo 1.2; sleep 30 & exit 0", "printf '\\377'", "echo 1.2; exit 1", "head -c 70000 /dev/zero"],
+)
+def test_programs_that_flood_or_leave_children_are_no_interpreters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
+) -> None:
+    """`yes` for five seconds would fill the node's memory, and a child that holds the pipe would be waited for."""
+    monkeypatch.setattr(capabilities, "PROBE_SECONDS", 1.0)
+    started: list[subprocess.Popen[bytes]] = []
+
+    class Seen(subprocess.Popen[bytes]):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            started.append(self)
+
+    monkeypatch.setattr("subprocess.Popen", Seen)
+    tool(tmp_path, "ruby", script)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    tracemalloc.start()
+    try:
+        assert capabilities.run_interpreters(("ruby",)) == {}
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+    with pytest.raises(ProcessLookupError):  # of its group, children and all, nothing is left
+        _until_gone(started[0].pid)
+
+
+def _until_gone(group: int) -> None:
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        os.killpg(group, 0)
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(("said", "slots"), [(5000, 1024), (math.inf, None), (math.nan, None), (1e300, None)])
+def test_a_sandrun_with_more_slots_than_a_broker_takes(said: float, slots: int | None) -> None:
+    found = read_description({"extensions": ["wait"], "slots": {"total": said}})
+    assert slots == (capabilities.slots(load([], {}), found) if found.slots else None)

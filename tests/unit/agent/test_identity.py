@@ -1,5 +1,7 @@
 """Who the node is, across restarts, and what is kept from whom."""
 
+import json
+import os
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,14 @@ def test_secret_is_not_shown_to_another_broker(tmp_path: Path) -> None:
     assert IdentityFile(tmp_path).load("http://other") is None
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"broker_url":1}'])
+def _saying(node_id: object) -> str:
+    return json.dumps({"broker_url": "http://b", "node_id": node_id, "secret": "s"})
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"broker_url":1}', "[" * 60_000, *map(_saying, (5, None, "", "n" * 501, "\ud800", "n\nn"))],
+)
 def test_damaged_file_means_a_new_node(tmp_path: Path, text: str) -> None:
     (tmp_path / "identity.json").write_text(text)
     assert IdentityFile(tmp_path).load("http://b") is None
@@ -57,3 +66,8 @@ def test_link_in_the_way_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="symbolic"):
         write_durably(tmp_path / "x", b"data")
     assert (tmp_path / "target").read_text() == "precious"
+
+
+def test_pipe_in_the_place_of_the_identity_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "identity.json")
+    assert IdentityFile(tmp_path).load("http://b") is None

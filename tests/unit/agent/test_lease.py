@@ -95,3 +95,12 @@ def test_lost_outweighs_other_wishes() -> None:
     assert not attempt.request_stop(Stop.RELEASE)
     assert attempt.stop is Stop.LOST
     assert attempt.launched("job_1") is False
+
+
+def test_attempt_named_twice_in_one_answer_is_one_attempt() -> None:
+    """Of two runs for one key only the last would be in the list: nothing could end the other with the lease."""
+    attempts, now = Attempts(), session()
+    attempts.open_session(now)
+    granted = attempts.grant(now, 1, [*jobs("a"), *jobs("a")])
+    assert granted == attempts.open()
+    assert len(granted) == 1

@@ -1,5 +1,6 @@
 """A real agent between a fake broker and a fake sandrun: what happens to jobs when all is well, and when it is not."""
 
+import json
 import threading
 import time
 from pathlib import Path
@@ -592,3 +593,15 @@ def test_a_new_node_keeps_its_key_until_it_is_answered(broker: FakeBroker, start
         broker.nodes.clear()  # its database is gone: the agent becomes a new node, by a new key
     broker.wait_for(lambda: len(broker.registrations) > lost + 1)
     assert broker.registrations[-1]["idempotency_key"] != first
+
+
+def test_a_claim_with_far_too_many_jobs_is_cut(broker: FakeBroker, start_agent: StartAgent) -> None:
+    """No broker answers so. What is left out is not listed by the next beat, which gives it back."""
+    many = [{"id": f"m{number}", "fence": 1, "code": "hang", "timeout": 30} for number in range(100_000)]
+    body = json.dumps({"job": None, "jobs": many}).encode()
+    broker.raw["/claim"] = [b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body]
+    broker.submit("a")
+    start_agent()
+    broker.wait_for(lambda: any(beat["held"] for beat in broker.beats))
+    broker.wait_status("a", "completed")
+    assert max(len(beat["held"]) for beat in broker.beats) <= 64

@@ -84,3 +84,26 @@ def tree(root: Path, files: dict[str, str]) -> Path:
 def test_limits(tmp_path: Path, files: dict[str, str], cores: int, memory: int) -> None:
     root = tree(tmp_path, files)
     assert (limits.cpu_cores(root), limits.memory_bytes(root)) == (cores, memory)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"sys/fs/cgroup/cpu.max": "100000 0\n"},
+        {"sys/fs/cgroup/cpu.max": "-1 100000\n", "sys/fs/cgroup/memory.max": "--5\n"},
+        {"sys/fs/cgroup/cpu/cpu.cfs_quota_us": "1\n", "sys/fs/cgroup/cpu/cpu.cfs_period_us": "0\n"},
+        {"sys/fs/cgroup/cpu.max": "", "sys/fs/cgroup/memory.max": "0\n", "proc/self/cgroup": ":::\n\n0\n"},
+    ],
+)
+def test_limits_that_say_nothing_are_none(tmp_path: Path, files: dict[str, str]) -> None:
+    root = tree(tmp_path, files)
+    assert (limits.cpu_cores(root), limits.memory_bytes(root)) == (8, 16 * GIB)
+
+
+def test_files_of_bytes_say_nothing(tmp_path: Path) -> None:
+    root = tree(tmp_path, {"proc/meminfo": "MemTotal:\n"})
+    for name in ("cpu.max", "memory.max"):
+        (root / "sys/fs/cgroup").mkdir(parents=True, exist_ok=True)
+        (root / "sys/fs/cgroup" / name).write_bytes(b"\xff\xfe\x80")
+    assert limits.cpu_cores(root) == 8
+    assert limits.memory_bytes(root) > 0

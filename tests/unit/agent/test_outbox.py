@@ -280,3 +280,20 @@ def test_result_acknowledged_while_it_is_written_leaves_no_file(
     outbox.tidy(0)
     outbox.tidy(0)
     assert files(tmp_path) == []
+
+
+def test_strangers_do_not_crowd_out_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.spool.MAX_FILES", 3)
+    spool = Spool(tmp_path)
+    for number in range(5):
+        (tmp_path / "spool" / f"{number}.txt").touch()
+    assert spool.keep(entry("a"))
+    assert [e.key.job_id for e in spool.load()] == ["a"]
+
+
+def test_folder_that_was_removed_is_made_again(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    (tmp_path / "spool").rmdir()
+    assert spool.load() == []
+    assert spool.keep(entry("a"))
+    assert [e.key.job_id for e in spool.load()] == ["a"]

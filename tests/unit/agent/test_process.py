@@ -1,5 +1,6 @@
 """The real process: `python node.py`, its flags, its signals, its exit codes, its health check."""
 
+import json
 import os
 import signal
 import subprocess
@@ -130,3 +131,33 @@ def test_paused_and_continued_process_goes_on(broker: FakeBroker, start: Start, 
     broker.submit("a")
     broker.wait_status("a", "completed")
     assert not broker.beats[-1]["draining"]
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[31m", "x" * 100_000])
+def test_what_was_given_is_shown_on_one_line(start: Start, tmp_path: Path, name: str) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({name: 1}))
+    process = start("--config", str(tmp_path / "config.json"))
+    _, said = process.communicate(timeout=10)
+    assert process.returncode == 64
+    assert said.count("\n") == 1
+    assert said[:-1].isprintable()
+    assert said.endswith("token_file\n")
+    assert len(said) < 2000
+
+
+def test_closed_terminal_drains(broker: FakeBroker, start: Start) -> None:
+    broker.submit("a", "hang")
+    process = start("--drain-seconds", "0")
+    broker.wait_for(lambda: broker.started)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(10) == 0
+    assert [release["job_id"] for release in broker.released] == ["a"]
+
+
+def test_health_file_that_cannot_be_one_ends_no_agent(broker: FakeBroker, start: Start, tmp_path: Path) -> None:
+    (tmp_path / "live.json").mkdir()
+    broker.submit("a")
+    process = start()
+    broker.wait_status("a", "completed")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0

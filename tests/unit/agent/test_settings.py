@@ -140,6 +140,11 @@ def test_lists_and_labels_as_text() -> None:
         ({"BROKER_URL": "http://[::1"}, [], "BROKER_URL: must be a URL"),
         ({"NODE_STATE_DIR": "~no-such-user-here/state"}, [], "NODE_STATE_DIR: "),
         ({}, ["--cpu-cores", "9" * 400], "--cpu-cores: must be a number"),
+        ({"NODE_LABELS": "a=1,a=2"}, [], "NODE_LABELS: must hold each key once"),
+        ({"BROKER_URL": "http://a..b:80"}, [], "BROKER_URL: holds a host name that cannot be one"),
+        ({"BROKER_URL": f"http://{'a' * 64}.b"}, [], "BROKER_URL: holds a host name that cannot be one"),
+        ({"NODE_CONFIG": "/no/such/file"}, ["--config", ""], "--config: must name a config file"),
+        ({}, ["--config", "/dev/zero"], "--config: /dev/zero must hold at most"),
     ],
 )
 def test_bad_value_names_its_setting(environment: dict[str, str], arguments: list[str], named: str) -> None:
@@ -190,3 +195,17 @@ def test_where_metrics_may_be_read(given: str, read: str | None) -> None:
 def test_an_address_that_is_none_is_refused(given: str) -> None:
     with pytest.raises(SettingError, match=r"NODE_METRICS_LISTEN.*0\.0\.0\.0:9464"):
         load([], {"NODE_METRICS_LISTEN": given})
+
+
+def test_config_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_bytes(b'\xef\xbb\xbf{"slots": 2}')
+    assert load(["--config", str(path)], {}).slots == 2
+
+
+@pytest.mark.parametrize("flag", ["--slots", "--config"])
+def test_flag_that_is_there_twice_is_refused(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        load([flag, "2", flag, "3"], {})
+    assert ended.value.code == 64
+    assert f"{flag}: is there twice" in capsys.readouterr().err

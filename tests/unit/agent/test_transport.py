@@ -249,3 +249,37 @@ def test_a_url_may_be_an_ipv6_address() -> None:
         threading.Thread(target=answer, daemon=True).start()
         url = f"http://[::1]:{listener.getsockname()[1]}"
         assert Transport(url).call("GET", "/", read_timeout=5).status == 200
+
+
+@pytest.mark.parametrize("dripped", [b"x", b"X: y\r\n"])
+def test_dripping_head_is_a_timeout(serve: Serve, dripped: bytes) -> None:
+    """Each byte came within the time of a read: a beat could be held up for hours."""
+    pace = threading.Event()
+
+    def handle(connection: socket.socket) -> None:
+        request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\n")
+        for _ in range(90):
+            if pace.wait(0.05):
+                return
+            connection.sendall(dripped)
+        connection.sendall(b"\r\nContent-Length: 2\r\n\r\n{}")
+
+    with pytest.raises(AnswerTimeoutError):
+        Transport(serve(handle)).call("GET", "/", read_timeout=0.3)
+    pace.set()
+
+
+def test_slow_body_after_a_head_has_the_time_of_each_read(serve: Serve) -> None:
+    """As the link, which is open for days."""
+    pace = threading.Event()
+
+    def handle(connection: socket.socket) -> None:
+        request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n")
+        for _ in range(8):
+            pace.wait(0.1)
+            connection.sendall(b"x")
+
+    with Transport(serve(handle)).open("POST", "/link", b"{}", read_timeout=0.5) as response:
+        assert response.raw.read() == b"x" * 8

@@ -102,9 +102,10 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
         made.process.communicate(timeout=DEADLINE)
 
 
-def test_sigterm_stops_the_agent_first_then_sandrun(bench: Bench) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_stops_the_agent_first_then_sandrun(bench: Bench, number: signal.Signals) -> None:
     bench.start()
-    bench.send(signal.SIGTERM)
+    bench.send(number)
     assert bench.ended() == 0
     assert bench.events()[2:] == ["agent signal 15", "agent ends", "sandrun signal 15", "sandrun ends"]
 
