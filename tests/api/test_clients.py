@@ -189,6 +189,7 @@ async def test_a_start_time_and_a_deadline(api: Api) -> None:
     assert (await api.status(later))["waiting_for"].startswith("its start time, at ")
     assert (await api.status(doomed))["waiting_for"] == "a live node with a GPU"
     await api.pass_time(30)
+    assert (await api.status(later))["waiting_for"] == "a free slot"
     assert [job["id"] for job in await node.claim()] == [later]
     await api.pass_time(30)
     assert (await api.status(doomed))["failure"] == "rejected"

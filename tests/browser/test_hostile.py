@@ -23,7 +23,7 @@ print('the end ' + MARKUP)
 def test_markup_is_text_wherever_it_comes_from(dashboard: Opened, bundle: Bundle) -> None:
     code = (
         f"import sys\nprint({MARKUP!r})\nprint({MARKUP!r}, file=sys.stderr)\n"
-        "open('<img src=x onerror=alert(4)>.html', 'w').write('x')\n"
+        "open('<img src=x onerror=alert(4)>.html', 'w').write('x')\nopen('invoice\\u202egpj.exe', 'w')\n"
     )
     job_id = bundle.submit(
         code, labels={"suite": MARKUP[:200], "href": "javascript:alert(5)"}, submitter="<img src=x onerror=alert(6)>"
@@ -32,6 +32,7 @@ def test_markup_is_text_wherever_it_comes_from(dashboard: Opened, bundle: Bundle
     page = dashboard.go(f"#/jobs/{job_id}")
     expect(page.locator(".screen")).to_contain_text(MARKUP, timeout=SLOW_MS)
     expect(page.locator(".files")).to_contain_text("<img src=x onerror=alert(4)>.html")
+    expect(page.locator(".files")).to_contain_text("invoice<202E>gpj.exe")
     expect(page.locator(".job-side .labels")).to_contain_text("javascript:alert(5)")
     assert page.locator("main img, main script").count() == 0
     page.get_by_role("link", name="<img src=x onerror=alert(6)>").click()
@@ -66,6 +67,24 @@ def test_megabytes_of_colours_and_controls_are_harmless_and_quick(chromium: Brow
         find.fill("nowhere in it")
         find.press("Enter")
         expect(find).to_have_attribute("aria-invalid", "true")
+
+
+def test_a_node_names_the_limit_as_it_likes(dashboard: Opened) -> None:
+    """A name that every object has is a name like others, and one that turns the text around is told by its number."""
+    shown = dashboard.go("#/").evaluate(
+        """async () => {
+            const base = document.querySelector('script[type=module]').src;
+            const { html, render } = await import(base.replace('app.js', 'vendor/view.js'));
+            const { Verdict } = await import(base.replace('app.js', 'parts/verdict.js'));
+            return ['constructor', 'a\\u202eb', 'timeout'].map((name) => {
+                const place = document.createElement('div');
+                const job = { status: 'failed', explanation: 'It failed.' };
+                render(html`<${Verdict} job=${job} verdict=${{ limit: { name, value: 2 } }} />`, place);
+                return place.querySelector('.reached dd').textContent;
+            });
+        }"""
+    )
+    assert shown == ["constructor, 2", "a<202E>b, 2", "run time, 2 s"]
 
 
 def test_the_terminal_reads_what_is_cut_anywhere(dashboard: Opened) -> None:

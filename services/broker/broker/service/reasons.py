@@ -105,9 +105,9 @@ class Reasons:
     def _phrase(self, job: Job, outlook: Outlook) -> str | None:
         """`waiting_for`."""
         what: str | None
-        if job.run_at is not None:
-            if job.follows or job.run_at >= NEVER:
-                return "an identical job to end"
+        if job.run_at is not None and (job.follows or job.run_at >= NEVER):
+            return "an identical job to end"
+        if job.run_at is not None and job.run_at > outlook.now:  # a time that is past stays with the job
             what = "another try after a backoff" if job.attempt else "its start time"
             return f"{what}, at {iso(job.run_at)}"
         base = base_of(job.class_key)

@@ -44,5 +44,9 @@ export const moment = (time) => (time ? FULL.format(new Date(time)) : "–");
 export const milliseconds = (iso) => (iso ? Date.parse(iso) : null);
 export const percent = (share) => `${share > 0 && share < 0.1 ? (share * 100).toFixed(1) : Math.round(share * 100)} %`;
 
+// A name as it can be read: what turns text around, breaks its line or has no width is told by its number, as in the output.
+const UNSEEN = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\u{e0000}-\u{e007f}]/gu;
+export const visible = (name) => String(name ?? "").replace(UNSEEN, (one) => `<${one.codePointAt(0).toString(16).toUpperCase().padStart(2, "0")}>`);
+
 // The part of a job's id that tells it from others: UUIDs begin with the time, and jobs of one moment begin alike.
 export const shortId = (id) => (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(id ?? "") ? id.slice(-12) : id);

@@ -80,7 +80,8 @@ function pairs(field, text) {
   return found;
 }
 
-// What GET /jobs/{id}/input says, as the form shows it.
+// What GET /jobs/{id}/input says, as the form shows it. A start time and a deadline belonged to the moment of that submit: they stay empty, as
+// they do for "Run again".
 export function formOf(input) {
   const form = { ...BLANK };
   for (const name of ["interpreter", "code", "stdin", "submitter", "callback_url", "cache", "retry_on"]) form[name] = input[name] ?? BLANK[name];

@@ -1,6 +1,6 @@
 // The list of jobs, newest first: filters are part of the address, pages go by cursor, and the first page is live.
 import { get, query } from "../lib/api.js";
-import { ago, duration, milliseconds, shortId } from "../lib/format.js";
+import { ago, duration, milliseconds, shortId, visible } from "../lib/format.js";
 import { useAnswer, useJobNews, useNow, usePaced, useTitle } from "../lib/hooks.js";
 import { go, link } from "../lib/router.js";
 import { JobBadge, Label } from "../parts/badge.js";
@@ -74,7 +74,7 @@ function Row({ job, status, now }) {
     <td data-label="Status"><${JobBadge} status=${status} failure=${status === "failed" ? job.failure : null} />${job.attempt > 1 && html`<span class="quiet"> run ${job.attempt}</span>`}</td>
     <td data-label="Labels" class="labels">${Object.entries(job.labels).map(([name, value]) => html`<${Label} key=${name} ...${{ name, value, href: link("jobs", { label: `${name}=${value}` }) }} />`)}</td>
     <td data-label="Language">${job.interpreter}</td>
-    <td data-label="Submitter">${job.submitter ?? html`<span class="quiet">–</span>`}</td>
+    <td data-label="Submitter">${job.submitter ? visible(job.submitter) : html`<span class="quiet">–</span>`}</td>
     <td data-label="Priority" class="number">${job.priority}</td>
     <td data-label="Submitted" class="number"><time datetime=${job.created_at} title=${job.created_at}>${ago(created, now)}</time></td>
     <td data-label="Took" class="number">${status === "pending" ? "–" : duration(Math.max(0, end - created) / 1000)}</td>

@@ -1,6 +1,6 @@
 // Keys, for admins: made, given a new secret, limited, ended; and what each of them used.
 import { get } from "../lib/api.js";
-import { ago, milliseconds, moment } from "../lib/format.js";
+import { ago, milliseconds, moment, visible } from "../lib/format.js";
 import { useAnswer, useNow, useTitle } from "../lib/hooks.js";
 import { CreateKey, LimitKey, RevokeKey, RotateKey } from "../parts/key-dialogs.js";
 import { Icon } from "../parts/icon.js";
@@ -32,7 +32,7 @@ function Keys({ own }) {
     ${data && !shown.length && html`<${Empty} title="No keys are kept here"><p>You are logged in with a key from a file (BROKER_ADMIN_KEY_FILE). Create keys for people and programs.</p></${Empty}>`}
     ${shown.length > 0 && html`<section class="panel" aria-label="All keys"><div class="scroll" tabindex="0" role="region" aria-label="Keys"><table class="stack keys">
       <thead><tr><th scope="col">Name</th><th scope="col">Role</th><th scope="col">State</th><th scope="col">Created</th><th scope="col">Last used</th><th scope="col">Ends</th><th scope="col"><span class="unseen">Actions</span></th></tr></thead>
-      <tbody>${shown.map((item) => html`<tr key=${item.id}><th scope="row">${item.name}${item.id === own && html` <span class="wish">you</span>`}<small class="mono">${item.id}</small></th>
+      <tbody>${shown.map((item) => html`<tr key=${item.id}><th scope="row">${visible(item.name)}${item.id === own && html` <span class="wish">you</span>`}<small class="mono">${item.id}</small></th>
         <td data-label="Role">${item.role}</td><td data-label="State"><${State} item=${item} now=${now} /></td>
         <td data-label="Created">${moment(item.created_at)}</td>
         <td data-label="Last used">${item.last_used_at ? ago(milliseconds(item.last_used_at), now) : "never"}</td>

@@ -1,7 +1,7 @@
 // One node: what it offers, what it has done, and whether it takes jobs.
 import { get, part, post } from "../lib/api.js";
 import { announce } from "../lib/announce.js";
-import { ago, count, milliseconds, moment, shortId } from "../lib/format.js";
+import { ago, count, milliseconds, moment, shortId, visible } from "../lib/format.js";
 import { useAnswer, useNow, useTitle } from "../lib/hooks.js";
 import { shown } from "../lib/nodes.js";
 import { link } from "../lib/router.js";
@@ -27,7 +27,7 @@ export function Page({ route }) {
   if (!data) return html`<h1>Node</h1>${error ? html`<${Problem} error=${error} retry=${reload} />` : html`<${Loading} what="the node" />`}`;
   const node = shown(data, now);
   return html`<header class="page-head job-head">
-      <div><p class="crumbs"><a href="#/nodes">Nodes</a></p><h1>Node <span class="mono">${node.name || shortId(id)}</span><${Copy} text=${id} label="Copy the node's id" /></h1></div>
+      <div><p class="crumbs"><a href="#/nodes">Nodes</a></p><h1>Node <span class="mono">${visible(node.name || shortId(id))}</span><${Copy} text=${id} label="Copy the node's id" /></h1></div>
       <div class="actions"><${NodeBadge} state=${node.state} /><${Drain} node=${node} onDone=${reload} /><a class="button" href=${link("jobs", { node: id })}>Its jobs</a></div>
     </header>
     ${error && html`<${Problem} error=${error} />`}
@@ -55,11 +55,11 @@ function Offer({ node }) {
   const languages = (interpreters ?? []).map((name) => (versions?.[name] ? `${name} ${versions[name]}` : name));
   const others = Object.entries(rest).map(([name, value]) => [name.replaceAll("_", " "), written(value)]).filter(([, value]) => value);
   return html`<dl class="facts">
-    <div><dt>Version</dt><dd>${node.version ?? "–"}</dd></div>
+    <div><dt>Version</dt><dd>${visible(node.version ?? "–")}</dd></div>
     <div><dt>Isolation</dt><dd>${isolation ?? "unknown"}</dd></div>
-    <div><dt>Languages</dt><dd>${languages.join(", ") || "none"}</dd></div>
-    ${others.slice(0, 30).map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd>${value.slice(0, 300)}</dd></div>`)}
-    <div><dt>Endpoint</dt><dd class="mono">${node.endpoint}</dd></div>
+    <div><dt>Languages</dt><dd>${visible(languages.join(", ")) || "none"}</dd></div>
+    ${others.slice(0, 30).map(([name, value]) => html`<div key=${name}><dt>${visible(name)}</dt><dd>${visible(value.slice(0, 300))}</dd></div>`)}
+    <div><dt>Endpoint</dt><dd class="mono">${visible(node.endpoint)}</dd></div>
     <div><dt>Id</dt><dd class="mono">${node.id}</dd></div>
   </dl>`;
 }

@@ -1,5 +1,5 @@
 // The pool at a glance.
-import { clock, count, duration, percent, plural } from "../lib/format.js";
+import { clock, count, duration, percent, plural, visible } from "../lib/format.js";
 import { useLive, useTitle } from "../lib/hooks.js";
 import { link } from "../lib/router.js";
 import { NodeRows } from "../parts/node-rows.js";
@@ -87,7 +87,7 @@ function Nodes({ nodes }) {
 }
 
 function Kinds({ nodes }) {
-  const list = (counts) => Object.entries(counts).map(([name, number]) => `${name} × ${count(number)}`).join(", ") || "–";
+  const list = (counts) => Object.entries(counts).map(([name, number]) => `${visible(name)} × ${count(number)}`).join(", ") || "–";
   return html`<dl class="facts inline">
     <div><dt>Isolation</dt><dd>${list(nodes.isolation)}</dd></div>
     <div><dt>Versions</dt><dd>${list(nodes.versions)}</dd></div>

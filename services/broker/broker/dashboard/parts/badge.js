@@ -1,4 +1,5 @@
 // A job's or a node's state: colour, sign and word, so that none of them has to be seen.
+import { visible } from "../lib/format.js";
 import { html } from "../vendor/view.js";
 import { Icon } from "./icon.js";
 import { FAILURE, STATUS } from "./words.js";
@@ -15,4 +16,4 @@ export const NodeBadge = ({ state }) => html`<span class=${`badge node-${state}`
 export const nodeState = (node) => (!node.active ? "silent" : node.draining ? "draining" : "active");
 
 // One of a job's labels; a click lists all jobs that have it.
-export const Label = ({ name, value, href }) => html`<a class="label" href=${href} title=${`${name}=${value}`}><span>${name}</span>${value}</a>`;
+export const Label = ({ name, value, href }) => html`<a class="label" href=${href} title=${visible(`${name}=${value}`)}><span>${visible(name)}</span>${visible(value)}</a>`;

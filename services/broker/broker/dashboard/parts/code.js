@@ -1,5 +1,5 @@
 // What was submitted: the program with its colours, standard input, environment and files.
-import { bytes, plural } from "../lib/format.js";
+import { bytes, plural, visible } from "../lib/format.js";
 import { html, useMemo, useState } from "../vendor/view.js";
 import { Copy } from "./copy.js";
 import { Editor } from "./editor.js";
@@ -33,7 +33,7 @@ function Beside({ input }) {
   ];
   return html`${input.stdin && html`<${Folded} title=${`Standard input, ${bytes(new Blob([input.stdin]).size)}`} text=${() => input.stdin} />`}
     ${variables.length > 0 && html`<${Folded} title=${`Environment, ${plural(variables.length, "variable")}`} text=${() => variables.map(([name, value]) => `${name}=${value}`).join("\n")} />`}
-    ${files.length > 0 && html`<details><summary>${plural(files.length, "file")} submitted with it</summary><ul class="files">${files.map(([path, size]) => html`<li key=${path}><span class="file-name">${path}</span><span class="size">${bytes(size)}</span></li>`)}</ul></details>`}
+    ${files.length > 0 && html`<details><summary>${plural(files.length, "file")} submitted with it</summary><ul class="files">${files.map(([path, size]) => html`<li key=${path}><span class="file-name">${visible(path)}</span><span class="size">${bytes(size)}</span></li>`)}</ul></details>`}
     <${Folded} title="As it was submitted (JSON)" text=${() => JSON.stringify(input, null, 2)} />`;
 }
 

@@ -1,6 +1,6 @@
 // The files that a job left, to be downloaded; and those that were not kept, with the reason.
 import { get, part } from "../lib/api.js";
-import { bytes, plural } from "../lib/format.js";
+import { bytes, plural, visible } from "../lib/format.js";
 import { useAnswer } from "../lib/hooks.js";
 import { html } from "../vendor/view.js";
 import { Icon } from "./icon.js";
@@ -16,8 +16,8 @@ export function Files({ job, ended, dropped }) {
   if (!data) return null;
   const all = data.files.reduce((sum, file) => sum + file.size, 0);
   return html`${data.files.length === 0 ? html`<p class="quiet">The job left no files.</p>` : html`<ul class="files">
-      ${data.files.slice(0, MANY).map((file) => html`<li key=${file.name}><a href=${file.download_url} download><${Icon} name="file" /><span class="file-name">${file.name}</span></a><span class="size">${bytes(file.size)}</span></li>`)}
+      ${data.files.slice(0, MANY).map((file) => html`<li key=${file.name}><a href=${file.download_url} download><${Icon} name="file" /><span class="file-name">${visible(file.name)}</span></a><span class="size">${bytes(file.size)}</span></li>`)}
     </ul>
     <p class="files-all">${data.files.length > MANY && `${plural(data.files.length - MANY, "further file")}. `}<a class="button" href=${`/download/${part(job.job_id)}`} download><${Icon} name="download" />All as tar.gz</a><span class="quiet">${plural(data.files.length, "file")}, ${bytes(all)}</span></p>`}
-    ${dropped.length > 0 && html`<details><summary>${plural(dropped.length, "file")} not kept</summary><ul class="files">${dropped.slice(0, MANY).map((file) => html`<li key=${file.path}><span class="file-name">${file.path}</span><span class="size">${file.reason.replaceAll("_", " ")}${file.size != null ? `, ${bytes(file.size)}` : ""}</span></li>`)}</ul></details>`}`;
+    ${dropped.length > 0 && html`<details><summary>${plural(dropped.length, "file")} not kept</summary><ul class="files">${dropped.slice(0, MANY).map((file) => html`<li key=${file.path}><span class="file-name">${visible(file.path)}</span><span class="size">${file.reason.replaceAll("_", " ")}${file.size != null ? `, ${bytes(file.size)}` : ""}</span></li>`)}</ul></details>`}`;
 }

@@ -1,5 +1,5 @@
 // What a job was submitted with, and what it used.
-import { bytes, duration, moment } from "../lib/format.js";
+import { bytes, duration, moment, visible } from "../lib/format.js";
 import { link } from "../lib/router.js";
 import { html } from "../vendor/view.js";
 import { Label } from "./badge.js";
@@ -22,8 +22,8 @@ export function Facts({ job, input }) {
     ["CPU limit", input?.cpu_seconds && duration(input.cpu_seconds)],
     ["Retries", `${job.max_retries} at most${input?.retry_on ? `, also after ${input.retry_on.join(", ")}` : ""}`],
     ["Verification", job.verify && `${job.verify.equal} of ${job.verify.quorum} equal results, ${job.verify.results} of at most ${job.verify.replicas} nodes gave one`],
-    ["Submitter", job.submitter && html`<a href=${link("jobs", { submitter: job.submitter })}>${job.submitter}</a>`],
-    ["Arguments", input?.args?.length ? html`<code>${input.args.join(" ")}</code>` : null],
+    ["Submitter", job.submitter && html`<a href=${link("jobs", { submitter: job.submitter })}>${visible(job.submitter)}</a>`],
+    ["Arguments", input?.args?.length ? html`<code>${visible(input.args.join(" "))}</code>` : null],
     ["Needs", needs(input?.requires)],
     ["Kept until", job.expires_at && moment(job.expires_at)],
   ].filter(([, value]) => value !== null && value !== undefined && value !== "");
@@ -35,5 +35,5 @@ export function Facts({ job, input }) {
 function needs(requires) {
   if (!requires) return null;
   const all = [requires.gpu && "GPU", requires.min_cpu_cores && `${requires.min_cpu_cores} cores`, requires.region, ...Object.entries(requires.labels ?? {}).map(([name, value]) => `${name}=${value}`)];
-  return all.filter(Boolean).join(", ") || null;
+  return visible(all.filter(Boolean).join(", ")) || null;
 }

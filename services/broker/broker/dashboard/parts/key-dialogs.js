@@ -1,4 +1,5 @@
 // The dialogs about keys. A key's text is shown once, where it is made.
+import { visible } from "../lib/format.js";
 import { announce } from "../lib/announce.js";
 import { part, post, remove } from "../lib/api.js";
 import { errorsOf } from "../lib/job-form.js";
@@ -64,7 +65,7 @@ export function CreateKey({ onDone, onClose }) {
 
 export function RotateKey({ item, onDone, onClose }) {
   const act = (values) => post(`/keys/${part(item.id)}/rotate`, { grace_seconds: Number(values.hours) * 3600 });
-  return html`<${Form} title=${`A new secret for ${item.name}`} action="Rotate" start=${{ hours: "1" }} ...${{ act, onDone, onClose }}>
+  return html`<${Form} title=${`A new secret for ${visible(item.name)}`} action="Rotate" start=${{ hours: "1" }} ...${{ act, onDone, onClose }}>
     ${({ values, set }) => html`<p>The key stays the same owner: its jobs stay its own.</p><${TextField} id="hours" label="The present secret stays good for, hours" inputmode="decimal" value=${values.hours} onValue=${set("hours")} autofocus />`}
   </${Form}>`;
 }
@@ -75,7 +76,7 @@ export function LimitKey({ item, onDone, onClose }) {
     await post(`/keys/${part(item.id)}/limits`, limitsOf(values));
     announce("The limits hold from now on.");
   };
-  return html`<${Form} title=${`Limits of ${item.name}`} action="Set them" start=${start} ...${{ act, onDone, onClose }}>${({ values, set }) => html`<${Limits} ...${{ values, set }} />`}</${Form}>`;
+  return html`<${Form} title=${`Limits of ${visible(item.name)}`} action="Set them" start=${start} ...${{ act, onDone, onClose }}>${({ values, set }) => html`<${Limits} ...${{ values, set }} />`}</${Form}>`;
 }
 
 export function RevokeKey({ item, onDone, onClose }) {
@@ -94,7 +95,7 @@ export function RevokeKey({ item, onDone, onClose }) {
       setBusy(false);
     }
   };
-  return html`<${Confirm} title=${`Revoke ${item.name}?`} action="Revoke for good" danger onDo=${act} ...${{ onClose, busy, error }}>
+  return html`<${Confirm} title=${`Revoke ${visible(item.name)}?`} action="Revoke for good" danger onDo=${act} ...${{ onClose, busy, error }}>
     <p>${item.role === "node" ? "No node can join with it any more; those that did go on." : "Whoever uses it is refused at once. Its jobs run on; admins see them."}</p>
     ${item.role === "node" && html`<${Check} id="evict" label="Also put out the nodes that joined with it" checked=${evict} onValue=${setEvict} />`}
   </${Confirm}>`;

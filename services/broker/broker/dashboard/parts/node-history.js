@@ -1,5 +1,5 @@
 // What a node holds, what befell it, and the attempts that it had.
-import { duration, milliseconds, moment, shortId } from "../lib/format.js";
+import { duration, milliseconds, moment, shortId, visible } from "../lib/format.js";
 import { link } from "../lib/router.js";
 import { html } from "../vendor/view.js";
 import { Empty } from "./notice.js";
@@ -15,7 +15,7 @@ export function Held({ held, now }) {
 export function Events({ history }) {
   if (!history.length) return html`<${Empty} title="Nothing yet" />`;
   return html`<ol class="history" tabindex="0" aria-label="What happened to the node, the newest first">${history.map((event, index) => html`<li key=${`${event.at}-${index}`} class=${`event-${event.kind}`}>
-    <time datetime=${event.at}>${moment(event.at)}</time><span>${event.text}${event.by_name && html` <span class="quiet">by ${event.by_name}</span>`}</span></li>`)}</ol>`;
+    <time datetime=${event.at}>${moment(event.at)}</time><span>${visible(event.text)}${event.by_name && html` <span class="quiet">by ${visible(event.by_name)}</span>`}</span></li>`)}</ol>`;
 }
 
 export function Attempts({ attempts, more }) {

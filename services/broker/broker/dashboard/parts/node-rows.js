@@ -1,5 +1,5 @@
 // Nodes as a table: the overview's, and the nodes page's.
-import { duration } from "../lib/format.js";
+import { duration, visible } from "../lib/format.js";
 import { link } from "../lib/router.js";
 import { html } from "../vendor/view.js";
 import { NodeBadge } from "./badge.js";
@@ -11,12 +11,12 @@ export function NodeRows({ nodes, label, more = [] }) {
     <thead><tr><th scope="col">Node</th><th scope="col">State</th><th scope="col">Slots</th><th scope="col">Isolation</th><th scope="col" class="number">Heartbeat</th><th scope="col">Version</th>
       ${more.map(([title, , numeric]) => html`<th scope="col" key=${title} class=${numeric ? "number" : null}>${title}</th>`)}</tr></thead>
     <tbody>${nodes.map((node) => html`<tr key=${node.id}>
-      <th scope="row"><a href=${link(["nodes", node.id])} class="mono">${node.name || node.id}</a></th>
+      <th scope="row"><a href=${link(["nodes", node.id])} class="mono">${visible(node.name || node.id)}</a></th>
       <td data-label="State"><${NodeBadge} state=${node.state} /></td>
       <td data-label="Slots"><${Slots} slots=${node.slots} held=${node.held} state=${node.state} /></td>
       <td data-label="Isolation"><${Isolation} tier=${node.isolation} /></td>
       <td data-label="Heartbeat" class="number">${node.heartbeatAge < 60 ? `${Math.round(node.heartbeatAge)} s` : duration(node.heartbeatAge)}</td>
-      <td data-label="Version" class="mono">${node.version ?? "–"}</td>
+      <td data-label="Version" class="mono">${visible(node.version ?? "–")}</td>
       ${more.map(([title, cell, numeric]) => html`<td key=${title} data-label=${title} class=${numeric ? "number" : null}>${cell(node)}</td>`)}
     </tr>`)}</tbody>
   </table></div>`;

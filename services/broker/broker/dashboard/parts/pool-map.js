@@ -1,4 +1,5 @@
 // Many nodes in little room: each a small field of its slots, which leads to its page. Those in trouble come first.
+import { visible } from "../lib/format.js";
 import { link } from "../lib/router.js";
 import { html } from "../vendor/view.js";
 
@@ -9,7 +10,7 @@ export function PoolMap({ nodes }) {
     <span class="cells" aria-hidden="true">${cells(node)}</span></a></li>`)}</ul>`;
 }
 
-const told = (node) => `${node.name || node.id}: ${node.state}, ${node.held} of ${node.slots ?? "unknown"} slots`;
+const told = (node) => `${visible(node.name || node.id)}: ${node.state}, ${node.held} of ${node.slots ?? "unknown"} slots`;
 
 // One cell for each slot; of nodes with many, each stands for several.
 function cells(node) {

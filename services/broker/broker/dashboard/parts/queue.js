@@ -1,5 +1,5 @@
 // What is pending, by class and priority: the fuller a cell the more wait there.
-import { count, plural } from "../lib/format.js";
+import { count, plural, visible } from "../lib/format.js";
 import { link } from "../lib/router.js";
 import { html, useState } from "../vendor/view.js";
 import { Empty } from "./notice.js";
@@ -16,7 +16,7 @@ export function Queue({ queue }) {
     <thead><tr><th scope="col">Class</th>${used.map((priority) => html`<th scope="col" class="number" key=${priority}><span class="unseen">Priority </span>P${priority}</th>`)}<th scope="col" class="number">All</th></tr></thead>
     <tbody>
       ${queue.classes.slice(0, all ? undefined : FEW).map((one) => html`<tr key=${`${one.interpreter} ${one.wishes}`}>
-        <th scope="row"><a href=${link("jobs", { status: "pending", interpreter: one.interpreter })}>${one.interpreter}</a>${one.wishes.map((wish) => html`<span class="wish" key=${wish}>${wish}</span>`)}
+        <th scope="row"><a href=${link("jobs", { status: "pending", interpreter: one.interpreter })}>${one.interpreter}</a>${one.wishes.map((wish) => html`<span class="wish" key=${wish}>${visible(wish)}</span>`)}
           ${!one.runnable && html`<span class="cannot">no live node can run it</span>`}</th>
         ${used.map((priority) => html`<td class="number heat" key=${priority} data-heat=${heat(one.priorities[priority], most)}>${one.priorities[priority] ? count(one.priorities[priority]) : ""}</td>`)}
         <td class="number"><b>${count(one.pending)}</b></td></tr>`)}

@@ -1,5 +1,5 @@
 // A job's life as bars on one line of time: waiting, then each attempt at its node. The bars are for the eye; the words beside them say the same.
-import { clock, duration, milliseconds, shortId } from "../lib/format.js";
+import { clock, duration, milliseconds, shortId, visible } from "../lib/format.js";
 import { useLive, useNow } from "../lib/hooks.js";
 import { link } from "../lib/router.js";
 import { html } from "../vendor/view.js";
@@ -67,12 +67,12 @@ function noteOf(attempt) {
   if (attempt.failure && attempt.failure !== outcome && attempt.failure !== "exit") said.push(attempt.failure);
   if (attempt.exit_code !== null) said.push(`exit ${attempt.exit_code}`);
   if (usage.cpu_seconds !== null) said.push(`${duration(usage.cpu_seconds)} CPU`);
-  if (attempt.message) said.push(attempt.message);
+  if (attempt.message) said.push(visible(attempt.message));
   return said.join(" · ");
 }
 
 // Names of nodes as far as the overview lists them.
 export function useNames() {
   const { overview } = useLive();
-  return new Map(overview?.nodes.list.filter((node) => node.name).map((node) => [node.id, node.name]));
+  return new Map(overview?.nodes.list.filter((node) => node.name).map((node) => [node.id, visible(node.name)]));
 }

@@ -1,6 +1,6 @@
 // What keys may take, have taken, and used today; and daily rows to download.
 import { get, query } from "../lib/api.js";
-import { bytes, count, duration } from "../lib/format.js";
+import { bytes, count, duration, visible } from "../lib/format.js";
 import { useAnswer } from "../lib/hooks.js";
 import { html, useState } from "../vendor/view.js";
 import { TextField } from "./field.js";
@@ -19,7 +19,7 @@ export function Usage() {
 }
 
 function Owner({ owner }) {
-  return html`<article class="owner"><h3>${owner.name ?? "without a name"} <small class="mono">${owner.owner}</small></h3>
+  return html`<article class="owner"><h3>${owner.name ? visible(owner.name) : "without a name"} <small class="mono">${owner.owner}</small></h3>
     <dl class="meters">${Object.entries(owner.limits).map(([name, { limit, used }]) => html`<${Meter} key=${name} ...${{ name, limit, used }} />`)}</dl>
     ${owner.today.length > 0 && html`<div class="scroll" tabindex="0" role="region" aria-label=${`Usage of ${owner.name} today`}><table>
       <thead><tr><th scope="col">Outcome</th><th scope="col" class="number">Count</th><th scope="col" class="number">CPU</th><th scope="col" class="number">Wall</th><th scope="col" class="number">In</th><th scope="col" class="number">Out</th></tr></thead>

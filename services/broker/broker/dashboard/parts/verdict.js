@@ -1,5 +1,5 @@
 // In one sentence why a job waits or how it ended, and the limit that it ran into.
-import { bytes, count, duration } from "../lib/format.js";
+import { bytes, count, duration, visible } from "../lib/format.js";
 import { useNow } from "../lib/hooks.js";
 import { html } from "../vendor/view.js";
 import { Sentence } from "./sentence.js";
@@ -42,7 +42,7 @@ function Reached({ limit }) {
   const show = (value) => inUnit(limit.name, value);
   const share = limit.value && limit.peak != null ? Math.min(1, limit.peak / limit.value) : null;
   return html`<div class="reached"><dl class="facts inline">
-      <div><dt>Limit</dt><dd>${NAMES[limit.name] ?? limit.name}${limit.value != null && `, ${show(limit.value)}`}</dd></div>
+      <div><dt>Limit</dt><dd>${Object.hasOwn(NAMES, limit.name) ? NAMES[limit.name] : visible(limit.name)}${limit.value != null && `, ${show(limit.value)}`}</dd></div>
       ${limit.peak != null && html`<div><dt>Peak</dt><dd>${show(limit.peak)}</dd></div>`}</dl>
     ${share !== null && html`<span class="load-bar" role="img" aria-label=${`${Math.round(share * 100)} % of the limit`}><span style=${{ width: `${share * 100}%` }}></span></span>`}
   </div>`;
