@@ -20,6 +20,7 @@ LOG = EventLog("agent.spool")
 MAX_FILES = 1024
 MAX_FILE_BYTES = 64 << 20  # more than a broker takes; what is larger is none of ours
 MAX_AGE = 3600.0  # seconds; the broker keeps results no longer by default (RESULT_TTL)
+_WORD = re.compile(r"[!-~]{1,500}")
 _OURS = re.compile(r"[0-9a-f]{32}\.-?[0-9]+\.json(\.new)?")
 
 
@@ -77,7 +78,7 @@ class Spool:
                 return False
             value = {"broker": self._broker_url, "who": entry.who, "completion": entry.completion}
             data = json.dumps(value).encode()
-            write_durably(self._path(self._folder, entry.key), data)
+            write_durably(self._folder / _name(entry.key), data)
         except OSError as error:
             LOG.error("spool_not_written", **entry.key.facts, error=error.strerror)
             return False
@@ -87,7 +88,7 @@ class Spool:
         """It needs no delivery any more."""
         if self._folder is not None:
             try:
-                self._path(self._folder, key).unlink(missing_ok=True)
+                (self._folder / _name(key)).unlink(missing_ok=True)
             except OSError as error:
                 LOG.error("spool_not_removed", **key.facts, error=error.strerror)
 
@@ -136,12 +137,10 @@ class Spool:
         except OSError as error:
             LOG.error("spool_not_removed", file=path.name, error=error.strerror)
 
-    @staticmethod
-    def _path(folder: Path, key: Key) -> Path:
-        # The id is the broker's text: hashed, it cannot name another folder or be too long.
-        return (
-            folder / f"{hashlib.sha256(key.job_id.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}.{key.fence}.json"
-        )
+
+def _name(key: Key) -> str:
+    """Of the file. The id is the broker's text: hashed, it cannot name another folder or be too long."""
+    return f"{hashlib.sha256(key.job_id.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}.{key.fence}.json"
 
 
 def _read(path: Path) -> tuple[Entry, str]:
@@ -155,7 +154,14 @@ def _read(path: Path) -> tuple[Entry, str]:
     value = json.loads(data)
     entry = Entry(dict(value["who"]), dict(value["completion"]))
     _check(entry)
+    if path.name != _name(entry.key):
+        raise ValueError("not the name that this result has")  # it would not be removed once it is delivered
     return entry, str(value.get("broker") or "")
+
+
+def _shown(value: object) -> bool:
+    """Whether it can be a header's value, as who a node is has to be."""
+    return isinstance(value, str) and _WORD.fullmatch(value) is not None
 
 
 def _check(entry: Entry) -> None:
@@ -163,8 +169,8 @@ def _check(entry: Entry) -> None:
     completion = entry.completion
     lists = [completion.get(name, []) for name in ("artifacts", "artifacts_dropped")]
     good = (
-        isinstance(entry.who.get("node_id"), str)
-        and isinstance(entry.who.get("session"), str | None)
+        _shown(entry.who.get("node_id"))
+        and (entry.who.get("session") is None or _shown(entry.who["session"]))
         and isinstance(completion["job_id"], str)
         and type(completion["fence"]) is int
         and isinstance(completion["failure"], str | None)

@@ -297,3 +297,22 @@ def test_folder_that_was_removed_is_made_again(tmp_path: Path) -> None:
     assert spool.load() == []
     assert spool.keep(entry("a"))
     assert [e.key.job_id for e in spool.load()] == ["a"]
+
+
+@pytest.mark.parametrize("odd", ["s\r\nX: y", "sö", "\ud800", "", "s" * 501])
+@pytest.mark.parametrize("name", ["node_id", "session"])
+def test_file_of_somebody_who_cannot_be_shown_is_put_away(tmp_path: Path, name: str, odd: str) -> None:
+    """They go into headers: a call could not be made, and the agent would end at each start."""
+    spool = Spool(tmp_path)
+    spool.keep(entry("a", who={**WHO, name: odd}))
+    assert spool.load() == []
+    assert files(tmp_path) == []
+
+
+def test_file_that_has_another_results_name_is_put_away(tmp_path: Path) -> None:
+    """Once delivered, it would be looked for under its own name, and be delivered again after each start."""
+    spool = Spool(tmp_path)
+    spool.keep(entry("a"))
+    files(tmp_path)[0].rename(tmp_path / "spool" / f"{NAME}.1.json")
+    assert spool.load() == []
+    assert files(tmp_path) == []
