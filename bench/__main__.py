@@ -18,6 +18,7 @@ from bench.counting import measure_counting
 from bench.dashboard import measure_dashboard
 from bench.figures import Figure, markdown, plain
 from bench.live import measure_live
+from bench.reconnect import measure_reconnect
 from bench.sandbox import measure_sandbox
 from bench.scale import measure_aside, measure_million
 from bench.shapes import measure_shapes
@@ -33,6 +34,7 @@ PARTS: dict[str, Callable[[Path, int], Awaitable[list[Figure]]]] = {
     "aside": measure_aside,
     "million": measure_million,
     "shapes": measure_shapes,
+    "reconnect": measure_reconnect,
     "shell": measure_shell,
     "sandbox": measure_sandbox,
     "live": measure_live,
