@@ -41,6 +41,7 @@ from broker.api.lean import LeanRoute
 from broker.api.origin import Origins
 from broker.api.render import Json
 from broker.api.stream import serve_stream
+from broker.api.turns import Turns
 from broker.errors import BrokerError, StartError, StoppingError
 from broker.service.broker import Broker
 
@@ -101,9 +102,10 @@ class _Known(NamedTuple):
     """Its calls do."""
     waits: bool
     """They do when their query asks for it."""
+    by_nodes: bool
 
 
-_UNKNOWN = _Known("", None, False, False)
+_UNKNOWN = _Known("", None, False, False, False)
 
 
 class FrontDoor:
@@ -118,6 +120,7 @@ class FrontDoor:
         self._crowd = Crowd(broker.settings)
         self._socket = AdminSocket(broker)
         self._around = Around(broker)
+        self._turns = Turns()
         settings = broker.settings
         self._origins = Origins(settings.allowed_hosts, any_name=settings.auth == "required" or settings.allow_open)
         self._fixed: dict[tuple[str, str], ASGIApp] = {}
@@ -129,7 +132,8 @@ class FrontDoor:
         for route in routes:
             for method in sorted(route.methods or ()):
                 line = (method, route.path)
-                known = _Known(" ".join(line), rule_for(*line), line in LONG_LIVED, route.may_wait)
+                rule = rule_for(*line)
+                known = _Known(" ".join(line), rule, line in LONG_LIVED, route.may_wait, rule in (Rule.JOIN, Rule.NODE))
                 if self._known.setdefault(route.app, known)[1:] != known[1:]:
                     raise LookupError(f"{route.path} needs one endpoint for each of its rules")
                 first, parameter, last = _parts(route.path)
@@ -163,6 +167,8 @@ class FrontDoor:
             await error_response(error)(scope, receive, send)
             return
         try:
+            if known.by_nodes and not self._turns.take():
+                await self._turns.wait()
             await self._checked(endpoint, known, scope)(scope, receive, send)
         finally:
             self._crowd.leave(place)
