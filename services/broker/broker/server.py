@@ -2,6 +2,7 @@
 listens on the proxy's socket too, and which ends when the store has ended for good."""
 
 import asyncio
+import os
 import socket
 import time
 from types import FrameType
@@ -15,6 +16,10 @@ __all__ = ["Server"]
 
 log = EventLog(__name__)
 
+ACCEPTS_A_TURN = 16
+"""Connections that are accepted in one turn of the event loop. libuv accepts one for each listening socket, so new
+clients stood behind a returning fleet's 1,500 connections for as many turns: 600 ms. The same socket is listened on by
+so many descriptors; at other times each connection costs as many accept(2) that find nothing, a microsecond each."""
 TICK_SECONDS = 0.1
 """Between two looks of uvicorn at whether it should end."""
 
@@ -53,6 +58,8 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen; on the proxy's socket (BROKER_PROXY_SOCKET) too."""
         await super().startup(sockets)
+        if self.started:
+            await self._listen_more()
         path = self._broker.settings.proxy_socket
         if path is None or not self.started:
             return
@@ -60,6 +67,13 @@ class Server(uvicorn.Server):
         self.servers.append(await loop.create_unix_server(self._protocol, str(path), backlog=self.config.backlog))
         path.chmod(0o660)
         log.info("listening for the proxy", path=path)
+
+    async def _listen_more(self) -> None:
+        loop = asyncio.get_running_loop()
+        for listening in [each for server in self.servers for each in server.sockets]:
+            for _ in range(ACCEPTS_A_TURN - 1):
+                again = socket.socket(fileno=os.dup(listening.fileno()))
+                self.servers.append(await loop.create_server(self._protocol, sock=again, backlog=self.config.backlog))
 
     def _protocol(self) -> asyncio.Protocol:
         factory = self.config.http_protocol_class

@@ -90,10 +90,9 @@ class Claims:
                 await self._put_back(session, granted)
             if watch.gone or loop.time() >= give_up or not self._may_wait(session):
                 return Grant()
-            room = not granted.full or session.relieved != relieved
-            if session.claims_nothing or (room and self._queue.runnable(session)):
-                continue  # something came while we asked
-            if not await self._wait(session, give_up, watch):
+            if session.claims_nothing or (granted.full and session.relieved != relieved):
+                continue  # room, or a drain, came while we asked; jobs that did are owed to whoever waits
+            if not await self._wait(session, give_up, watch, full=granted.full):
                 return Grant()
         return Grant(drain=True)
 
@@ -136,9 +135,9 @@ class Claims:
         ahead = 0.0 if session.slots is None else self._settings.job_timeout
         return ahead + self._settings.timeout_grace
 
-    async def _wait(self, session: NodeSession, give_up: float, watch: "_Watch") -> bool:
+    async def _wait(self, session: NodeSession, give_up: float, watch: "_Watch", *, full: bool) -> bool:
         """Wait for news; False when the claim is to return empty."""
-        waiter = self._queue.begin(session)
+        waiter = self._queue.begin(session, full=full)
         try:
             timeout = give_up - asyncio.get_running_loop().time()
             await asyncio.wait((waiter.future, watch.task), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)

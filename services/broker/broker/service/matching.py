@@ -1,7 +1,8 @@
 """Which classes have pending jobs, and which waiting claim gets woken when one comes.
 
 Among the claims that could run a new job the one whose node prefers it most is woken, then the least loaded, then the
-one that has been without a job the longest. One job wakes one claim: no herd.
+one that has been without a job the longest. One job wakes one claim: no herd. A job that comes while nobody waits is
+owed to the next claim that begins to: most claims are at the store just then, and each of them would look again.
 """
 
 import asyncio
@@ -63,6 +64,8 @@ class ClaimQueue:
         self._limit = limit
         self._pending: dict[str, float] = {}
         self._version = 0
+        self._owed: dict[str, int] = {}
+        """Class -> jobs that became claimable while no claim that could run them waited."""
         self._barred: dict[str, set[str]] = {}
         """Node id -> pending classes that this node is not to have."""
         self._lines: dict[int, _Line] = {}
@@ -111,15 +114,31 @@ class ClaimQueue:
                 self._pending[key] = rank
 
     def _wake(self, class_key: str, count: int) -> None:
-        for _ in range(count):
+        for woken in range(count):
             best = self._best_for(class_key)
             if best is None:
+                self._owed[class_key] = self._owed.get(class_key, 0) + count - woken
                 return
             best.future.set_result(class_key)
+
+    def _pay(self, waiter: Waiter) -> None:
+        """Wake a new waiter if a job is owed that its node can run."""
+        if not self._owed or not waiter.ready_to_claim:
+            return
+        for key in self.runnable(waiter.session):
+            owed = self._owed.get(key, 0)
+            if owed:
+                waiter.future.set_result(key)
+                if owed > 1:
+                    self._owed[key] = owed - 1
+                else:
+                    del self._owed[key]
+                return
 
     def drained(self, class_keys: Iterable[str]) -> None:
         """Nothing of these classes is claimable now."""
         for key in class_keys:
+            self._owed.pop(key, None)
             if self._pending.pop(key, None) is not None:
                 self._version += 1
                 self._unbar(key)
@@ -156,8 +175,9 @@ class ClaimQueue:
             if key in self._pending:
                 self._wake(key, 1)
 
-    def begin(self, session: NodeSession) -> Waiter:
-        """Let a claim wait; give it back with `end`."""
+    def begin(self, session: NodeSession, *, full: bool = False) -> Waiter:
+        """Let a claim wait; give it back with `end`. It is woken at once when a job came since it looked, unless it found
+        its node `full`: then room wakes it."""
         if self._count >= self._limit:
             raise OverloadedError("Too many claims wait: claim again without wait.")
         self._serial += 1
@@ -167,6 +187,8 @@ class ClaimQueue:
         heapq.heappush(line.heap, waiter)
         self._by_node.setdefault(session.node_id, []).append(waiter)
         self._count += 1
+        if not full:
+            self._pay(waiter)
         return waiter
 
     def end(self, waiter: Waiter) -> None:
