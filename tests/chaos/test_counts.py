@@ -3,7 +3,6 @@ equal the rows of the database, which the auditor has judged."""
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable
 
@@ -11,19 +10,10 @@ import pytest
 
 from chaos.actors import Client, eventually
 from chaos.rig import Scenario
-from support.http_connection import Connection, json_request
-from support.scrape import Scrape
+from support.scrape import scrape
 
 pytestmark = pytest.mark.anyio
 Make = Callable[..., Scenario]
-
-
-async def scrape(port: int) -> Scrape:
-    connection = await Connection.open(port)
-    async with asyncio.timeout(10):
-        answer = await connection.send(json_request("GET", "/metrics"))
-    connection.abort()
-    return Scrape(answer.body.decode())
 
 
 async def run_elsewhere(client: Client, jobs: list[str], dead: str = "") -> bool:

@@ -8,9 +8,11 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from chaos.actors import Client
 from chaos.node import Run, SimNode
 from chaos.rig import Scenario
 from support.history import Call
+from support.scrape import scrape
 
 pytestmark = pytest.mark.anyio
 Make = Callable[..., Scenario]
@@ -138,3 +140,23 @@ async def test_a_waiting_claim_sees_a_retry_when_its_backoff_is_over(scenario: M
             result = {"failure": None, "exit_code": 0} if fence == 3 else {}
             await node.call("complete", "POST", "/complete", node.identity() | node.outcome(run, **result))
             node.held.pop(run.ref)
+
+
+async def test_claims_that_come_together_do_not_ask_again_for_every_job(scenario: Make) -> None:
+    """Two hundred claims are at the store while jobs keep coming: each job is for one of them, the others wait."""
+    async with scenario(NODE_TIMEOUT="60") as s:
+        nodes = [await s.registered(f"node-{n}") for n in range(200)]
+        clients = [s.client(f"client-{n}") for n in range(4)]
+        flows = [asyncio.create_task(_submit_one_by_one(client, 40)) for client in clients]
+        claims = await asyncio.gather(*(node.claim_call(wait=4, seconds=15) for node in nodes))
+        jobs = [job for flow in flows for job in await flow]
+        runs = [(node, run) for node, call in zip(nodes, claims, strict=True) for run in node.take(call)]
+        assert {run.job_id for _, run in runs} == set(jobs)
+        await asyncio.gather(*(node.complete(run) for node, run in runs))
+        asked = (await scrape(s.broker.port))("sandrun_broker_claim_seconds_count")
+        # Each claim asks once, and again when it is woken for a job; a job may wake one more than it needs.
+        assert asked <= len(nodes) + 2 * len(jobs), asked
+
+
+async def _submit_one_by_one(client: Client, count: int) -> list[str]:
+    return [await client.submit("ok") for _ in range(count)]

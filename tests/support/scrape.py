@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
+
+from support.http_connection import Connection, json_request
 
 
 class Scrape:
@@ -30,3 +34,12 @@ class Scrape:
                 key = dict(labels)[label]
                 sums[key] = sums.get(key, 0) + value
         return sums
+
+
+async def scrape(port: int) -> Scrape:
+    """What a broker says now."""
+    connection = await Connection.open(port)
+    async with asyncio.timeout(10):
+        answer = await connection.send(json_request("GET", "/metrics"))
+    connection.abort()
+    return Scrape(answer.body.decode())

@@ -223,3 +223,38 @@ async def test_a_crowd_can_run_what_one_of_it_can(pool: Pool) -> None:
     assert not crowd.can_run(barring(PYTHON, ["a", "b"]))
     assert not crowd.can_run(barring(RUBY, ["r", "gone"]))
     assert not crowd.can_run(JobClass("perl").key())
+
+
+async def test_jobs_that_come_while_nobody_waits_are_owed_one_claim_each(pool: Pool) -> None:
+    pool.queue.ready(PYTHON, 2)
+    for number in range(50):
+        pool.wait(pool.node(f"n{number}"))
+    assert pool.woken() == ["n0", "n1"]
+
+
+async def test_what_is_owed_goes_to_who_can_run_it_and_has_room(pool: Pool) -> None:
+    pool.queue.ready(PYTHON, 1)
+    pool.wait(pool.node("ruby", interpreter="ruby"))
+    full = pool.node("full", slots=1)
+    full.held = full.capacity or 0
+    pool.wait(full)
+    pool.waiters.append(pool.queue.begin(pool.node("says-full"), full=True))
+    assert pool.woken() == []
+    pool.wait(pool.node("free"))
+    assert pool.woken() == ["free"]
+
+
+async def test_nothing_is_owed_of_a_class_that_was_drained(pool: Pool) -> None:
+    pool.queue.ready(PYTHON, 3)
+    pool.queue.drained([PYTHON])
+    pool.wait(pool.node("n"))
+    assert pool.woken() == []
+
+
+async def test_a_wake_up_that_nobody_can_use_is_owed(pool: Pool) -> None:
+    waiter = pool.wait(pool.node("gone"))
+    pool.queue.ready(PYTHON, 1)
+    pool.queue.pass_on(waiter)
+    pool.queue.end(waiter)
+    pool.wait(pool.node("next"))
+    assert pool.woken() == ["gone", "next"]

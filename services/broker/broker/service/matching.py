@@ -176,8 +176,8 @@ class ClaimQueue:
                 self._wake(key, 1)
 
     def begin(self, session: NodeSession, *, full: bool = False) -> Waiter:
-        """Let a claim wait; give it back with `end`. It is woken at once when a job came since it looked, unless it found
-        its node `full`: then room wakes it."""
+        """Let a claim wait; give it back with `end`. It is woken at once when a job came since it looked. One that
+        found its node `full` is not: room will wake it."""
         if self._count >= self._limit:
             raise OverloadedError("Too many claims wait: claim again without wait.")
         self._serial += 1
