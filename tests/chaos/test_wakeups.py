@@ -154,8 +154,8 @@ async def test_claims_that_come_together_do_not_ask_again_for_every_job(scenario
         assert {run.job_id for _, run in runs} == set(jobs)
         await asyncio.gather(*(node.complete(run) for node, run in runs))
         asked = (await scrape(s.broker.port))("sandrun_broker_claim_seconds_count")
-        # Each claim asks once, and again when it is woken for a job; a job may wake one more than it needs.
-        assert asked <= len(nodes) + 2 * len(jobs), asked
+        # Each claim asks once, and again when it is woken for a job; a few may be woken for nothing.
+        assert asked <= len(nodes) + 1.25 * len(jobs), asked
 
 
 async def _submit_one_by_one(client: Client, count: int) -> list[str]:
