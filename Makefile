@@ -7,6 +7,9 @@ NODES ?= 3
 PYTEST ?= .venv/bin/python -m pytest
 PYTHONPATH := services/broker:services/node
 export PYTHONPATH
+# Settings of one's own count with overlays, too; and whatever runs, with overlays or without, is found again.
+OWN := $(if $(wildcard compose.override.yaml),:compose.override.yaml)
+EVERYTHING = COMPOSE_FILE=$${COMPOSE_FILE:-compose.yaml:deploy/tls.yaml:deploy/monitoring.yaml$(OWN)}
 
 help: ## Print this
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n\033[1m%s\033[0m\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,19 +22,20 @@ up-tls: ## The same with TLS in front and keys required (docs/tls.md)
 	@NODES=$(NODES) deploy/up-tls.sh
 
 up-monitoring: ## The bundle with Prometheus on 127.0.0.1:9090 (docs/operations.md); with TLS: make up-tls MONITORING=1
-	@deploy/secrets.sh && COMPOSE_FILE=compose.yaml:deploy/monitoring.yaml NODES=$(NODES) deploy/up.sh
+	@deploy/secrets.sh && COMPOSE_FILE=compose.yaml:deploy/monitoring.yaml$(OWN) NODES=$(NODES) deploy/up.sh
 
 stop: ## Stop the bundle; jobs and results stay
-	@docker compose stop
+	@$(EVERYTHING) docker compose stop
 
-down: ## Remove the bundle: containers, networks and the volume with its jobs
-	@docker compose down --volumes --remove-orphans
+down: ## Remove the bundle: containers, networks and the volumes with its jobs
+	@$(EVERYTHING) docker compose down --volumes --remove-orphans
 
 status: ## Show containers and nodes
-	@docker compose ps && python3 deploy/first_job.py --nodes
+	@export $(EVERYTHING); docker compose ps && \
+	if [ -n "$$(docker compose ps --quiet caddy)" ]; then deploy/up-tls.sh --first-job --nodes; else python3 deploy/first_job.py --nodes; fi
 
 logs: ## Follow the logs
-	@docker compose logs --follow --tail 50
+	@$(EVERYTHING) docker compose logs --follow --tail 50
 
 ##@ Test it
 test: ## All tests, on a machine with nothing prepared

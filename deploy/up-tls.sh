@@ -20,9 +20,12 @@ if [ "${1-}" = --first-job ]; then
         docker compose exec -T caddy cat /data/caddy/pki/authorities/local/root.crt >"$SANDRUN_CA_FILE"
         export SANDRUN_CA_FILE
     fi
-    exec python3 deploy/first_job.py
+    exec python3 deploy/first_job.py "${@:2}"
 fi
 
 deploy/secrets.sh
-export COMPOSE_FILE=compose.yaml:deploy/tls.yaml${MONITORING:+:deploy/monitoring.yaml} SANDRUN_FIRST_JOB="$PWD/deploy/up-tls.sh --first-job"
+COMPOSE_FILE=compose.yaml:deploy/tls.yaml${MONITORING:+:deploy/monitoring.yaml}
+# Who names the files has to name this one too.
+[ ! -e compose.override.yaml ] || COMPOSE_FILE+=:compose.override.yaml
+export COMPOSE_FILE SANDRUN_FIRST_JOB="$PWD/deploy/up-tls.sh --first-job"
 exec deploy/up.sh
