@@ -100,8 +100,8 @@ def print_next_steps(url: str) -> None:
         options += f'-H "Authorization: Bearer $(cat {os.environ["SANDRUN_KEY_FILE"]})" '
     print(f"try        curl -s {options}-X POST {url}/submit?wait=10 -H 'Content-Type: application/json' \\")
     print("""                -d '{"code": "console.log(6*7)", "interpreter": "node"}'""")
-    if "SANDRUN_URL" in os.environ:
-        print("compose    export COMPOSE_FILE=compose.yaml:deploy/tls.yaml    (for every docker compose command)")
+    if files := os.environ.get("COMPOSE_FILE"):
+        print(f"compose    export COMPOSE_FILE={files}    (for every docker compose command)")
     print("more nodes docker compose up -d --scale node=5")
     print("stop       make stop (keeps jobs), make down (removes containers, networks and jobs)")
 
