@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect
 
-__all__ = ["LAUNCH", "SLOW_MS", "Opened"]
+__all__ = ["LAUNCH", "OVERFLOW", "SLOW_MS", "Opened"]
 
 LAUNCH: dict[str, Any] = {
     # None: the one that Playwright brought (deploy/bootstrap/browser.sh). Without either, starting it fails.
@@ -29,6 +29,7 @@ LAUNCH: dict[str, Any] = {
 SLOW_MS = 20_000
 """What a busy machine may take for anything that a test waits for."""
 WIDE, PHONE = (1440, 900), (390, 844)
+OVERFLOW = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
 NETWORK_CHANGED = "net::ERR_NETWORK_CHANGED"
 """What Chromium gives up requests with when an interface of this machine came or went, as they do with containers. The
 page asks again by itself."""

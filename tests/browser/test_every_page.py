@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from browser.broker import KeyedBroker
-from browser.chromium import PHONE, SLOW_MS, WIDE, Opened, Scheme
+from browser.chromium import OVERFLOW, PHONE, SLOW_MS, WIDE, Opened, Scheme
 from browser.test_login import log_in
 from support.bundle import Bundle
 
@@ -15,7 +15,6 @@ SIZES = {"phone": PHONE, "wide": WIDE}
 JUDGED = {("phone", "light"), ("wide", "dark")}
 """Where axe looks: each size and each theme once, since it takes longer than everything else here."""
 SCHEMES: tuple[Scheme, ...] = ("light", "dark")
-OVERFLOW = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 COLOURS = (
     "import sys, time\n"

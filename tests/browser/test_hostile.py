@@ -1,13 +1,17 @@
 """Whatever a job is made of and prints, the page shows it as text, and quickly."""
 
 import json
+from pathlib import Path
 
 from playwright.sync_api import Browser, expect
 
-from browser.chromium import SLOW_MS, Opened
+from browser.broker import KeyedBroker
+from browser.chromium import OVERFLOW, SLOW_MS, Opened
+from browser.test_login import log_in
 from support.bundle import Bundle
 
 MARKUP = "<script>alert(1)</script><img src=x onerror=alert(2)><a href='javascript:alert(3)'>x</a>"
+JOIN = "join-" + "0123456789abcdef" * 4
 FIRST_PAINT_MS = 5_000
 """The bar is 1,000 on a machine that does nothing else (make bench); this says that it is not minutes."""
 
@@ -85,6 +89,34 @@ def test_a_node_names_the_limit_as_it_likes(dashboard: Opened) -> None:
         }"""
     )
     assert shown == ["constructor, 2", "a<202E>b, 2", "run time, 2 s"]
+
+
+def test_long_names_stay_on_a_small_screen(chromium: Browser, tmp_path: Path) -> None:
+    """A node may call itself anything, and so may a client its labels: no page becomes wider than the window."""
+    long = "n" * 100
+    with KeyedBroker(tmp_path) as keyed, Opened(chromium, keyed.url, size=(320, 640)) as opened:
+        offer = {"name": long, "interpreters": ["python3"], "cpu_cores": 1, "memory_gb": 1, "gpu": False}
+        node = keyed.call(
+            "POST", "/register", {"endpoint": "http://x:1", "name": long, "capabilities": offer}, key=JOIN
+        )
+        session = {name: node[name] for name in ("node_id", "session")}
+        job = keyed.call("POST", "/submit", {"code": "1", "labels": {"l" * 60: long}})["job_id"]
+        keyed.http.headers.update({"Sandrun-Node": node["node_id"], "Sandrun-Session": node["session"]})
+        keyed.call("POST", "/claim", {**session, "claim_number": 1, "max_jobs": 1, "wait": 0}, key=node["secret"])
+        keyed.call("POST", "/submit", {"code": "1", "requires": {"labels": {"q" * 60: "v" * 60}}})
+        opened.go("#/")
+        log_in(opened, keyed.admin)
+        for address, wanted in (("", "table.queue"), (f"jobs/{job}", ".step a"), (f"nodes/{node['node_id']}", ".held")):
+            opened.go(f"#/{address}").locator(wanted).first.wait_for()
+            assert opened.page.evaluate(OVERFLOW) <= 0, address
+        opened.forgive("status of 401")
+
+
+def test_the_numbers_stand_beside_their_lines(dashboard: Opened, bundle: Bundle) -> None:
+    page = dashboard.go(f"#/jobs/{bundle.submit('print(1)')}")
+    line, number = page.locator(".cm-line").first, page.locator(".cm-lineNumbers .cm-gutterElement", has_text="1").last
+    line.wait_for()
+    assert abs((line.bounding_box() or {"y": 0})["y"] - (number.bounding_box() or {"y": 99})["y"]) < 2
 
 
 def test_the_terminal_reads_what_is_cut_anywhere(dashboard: Opened) -> None:

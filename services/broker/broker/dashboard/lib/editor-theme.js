@@ -11,8 +11,9 @@ export function themeSheet(tags) {
   const dark = {
     "&": { color: "var(--ink)", backgroundColor: "var(--sunk)", fontSize: "13px", height: "100%" },
     "&.cm-focused": { outline: "2px solid var(--focus)", outlineOffset: "-2px" },
-    ".cm-scroller": { fontFamily: "var(--mono)", lineHeight: "20px" },
-    ".cm-content": { caretColor: "var(--ink)", padding: "10px 0" },
+    // The room above the first line is the scroller's: the content's own would reach the numbers only when it has been measured.
+    ".cm-scroller": { fontFamily: "var(--mono)", lineHeight: "20px", padding: "10px 0" },
+    ".cm-content": { caretColor: "var(--ink)", padding: "0" },
     ".cm-gutters": { backgroundColor: "var(--sunk)", color: "var(--quiet)", border: "none", paddingLeft: "6px" },
     ".cm-activeLine, .cm-activeLineGutter": { backgroundColor: "var(--hover)" },
     ".cm-specialChar": { color: "var(--bad)" },
