@@ -12,6 +12,7 @@ from agent.logs import EventLog
 LOG = EventLog("agent.identity")
 
 LONGEST = 1 << 16  # bytes of the file
+LONGEST_ID = 200
 _WORD = re.compile(r"[!-~]{1,500}")
 
 
@@ -98,6 +99,8 @@ def _read(path: Path) -> Identity | None:
             # A broker refuses any other as a mistake in the call, each time, and the node would never be one.
             if not isinstance(value, str) or not _WORD.fullmatch(value):
                 raise ValueError("not what a broker gave")
+        if len(str(found.get("node_id"))) > LONGEST_ID:
+            raise ValueError("a longer id than a broker takes")
         return Identity(**found)
     except FileNotFoundError:
         return None

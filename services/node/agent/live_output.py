@@ -9,7 +9,7 @@ from typing import Any
 from agent.attempts import Attempt, Attempts
 from agent.backoff import Backoff
 from agent.broker_client import BrokerClient
-from agent.errors import BrokerError, SandrunError
+from agent.errors import BrokerError, SandrunError, SandrunGoneError
 from agent.logs import EventLog
 from agent.model import Key, read_keys
 from agent.sandrun_client import SandrunClient
@@ -131,7 +131,10 @@ def _chunks(key: Key, found: dict[str, Any], offsets: dict[str, int]) -> list[di
     """What is new, and `offsets` moved behind it."""
     chunks = []
     for stream in offsets:
-        data = base64.b64decode(found.get(f"{stream}_base64") or "")[:MOST_BYTES]
+        try:
+            data = base64.b64decode(found.get(f"{stream}_base64") or "")[:MOST_BYTES]
+        except (ValueError, TypeError) as error:
+            raise SandrunGoneError(f"/logs: {stream} is no base64") from error
         if data:
             start = _whole(found.get(f"{stream}_from"))
             chunks.append(_chunk(key, stream, start, data))

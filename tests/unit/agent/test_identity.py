@@ -28,7 +28,7 @@ def _saying(node_id: object) -> str:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "{}", '{"broker_url":1}', "[" * 60_000, *map(_saying, (5, None, "", "n" * 501, "\ud800", "n\nn"))],
+    ["", "[]", "{}", '{"broker_url":1}', "[" * 60_000, *map(_saying, (5, None, "", "n" * 201, "\ud800", "n\nn"))],
 )
 def test_damaged_file_means_a_new_node(tmp_path: Path, text: str) -> None:
     (tmp_path / "identity.json").write_text(text)

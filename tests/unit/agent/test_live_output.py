@@ -4,6 +4,8 @@ import base64
 import threading
 from typing import Any, cast
 
+import pytest
+
 from agent.attempts import Attempts
 from agent.broker_client import SessionTerms
 from agent.errors import BrokerAwayError, SandrunGoneError
@@ -116,19 +118,21 @@ def test_it_ends_when_nobody_reads_any_more() -> None:
     assert not live._followed
 
 
-def test_a_sandrun_that_goes_away_ends_it_quietly() -> None:
+@pytest.mark.parametrize("said", [None, "x", 5, "ö", ["x"]])
+def test_a_sandrun_that_goes_away_or_says_nonsense_ends_it_quietly(said: object) -> None:
     played, live, attempts, session = rig()
     (attempt,) = attempts.grant(session, 1, [Job(KEY, "", "python3")])
     attempt.launched("sandrun-1")
 
     def gone(*_: Any) -> dict[str, Any]:
-        raise SandrunGoneError("gone")
+        if said is None:
+            raise SandrunGoneError("gone")
+        return {"stdout_base64": said, "status": "running"}
 
     played.live_logs = gone  # type: ignore[assignment, method-assign]
     live.follow(KEY)
-    waiting = threading.Event()
-    for _ in range(1000):
-        if not live._followed:
-            return
-        waiting.wait(0.01)  # the poll interval
-    raise AssertionError("it still follows")
+    for thread in threading.enumerate():
+        if thread.name == "follow-job":
+            thread.join(DEADLINE)
+    assert not live._followed
+    assert not live._crash.happened.is_set()
