@@ -275,7 +275,9 @@ async def test_a_login_is_good_for_the_dashboards_own_pages_only(api: Keyed) -> 
         assert (await api.ok("GET", "/session", headers=cookie))["role"] == "client"
         own = cookie | {"Sec-Fetch-Site": "same-origin"}
         job_id = (await api.ok("POST", "/submit", {"code": "x"}, headers=own))["job_id"]
-        assert (await api.call("GET", f"/status/{job_id}", headers=cookie)).status_code == 200
+        answer = await api.call("GET", f"/jobs/{job_id}/input", headers=cookie)
+        assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
+        assert "cache-control" not in (await api.call("GET", f"/jobs/{job_id}", key=client)).headers
         for foreign in (
             {"Sec-Fetch-Site": "cross-site"},
             {"Sec-Fetch-Site": "same-site"},

@@ -46,16 +46,21 @@ def test_a_client_logs_in_sees_its_own_and_logs_out(chromium: Browser, keyed: Ke
         assert not page.evaluate("() => document.cookie"), "no script can read the login"
         page.reload()
         expect(page.locator(".who")).to_contain_text("mine")
-        job, again, refused = page.evaluate(FORM)
-        assert json.loads(job) | {
+        form, again, refused = page.evaluate(FORM)
+        assert json.loads(form) | {
             "env": {"__proto__": "1", "constructor": "2"},
             "labels": {"__proto__": "x"},
-        } == json.loads(job)
+        } == json.loads(form)
         assert again == "__proto__=1\nconstructor=2", "names that JavaScript's objects have are names like others"
         assert refused == "constructor: is unknown"
+        page.goto(f"{keyed.url}/jobs/{job}/input")
+        assert "print(1)" in page.content()
+        page.goto(f"{keyed.url}/#/jobs")
         page.get_by_role("button", name="Log out").click()
         opened.heading("Log in")
-        opened.forgive("status of 401")
+        page.go_back()
+        assert "print(1)" not in page.content(), "the browser has kept nothing of what was opened beside the dashboard"
+        opened.forgive("status of 401", "status of 404")
 
 
 def test_an_admin_makes_rotates_limits_and_revokes_a_key(chromium: Browser, keyed: KeyedBroker) -> None:

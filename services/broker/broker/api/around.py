@@ -13,6 +13,7 @@ from broker.service.broker import Broker
 __all__ = ["Around"]
 
 log = EventLog("broker.access")
+NO_STORE = (b"cache-control", b"no-store")
 
 
 class Around:
@@ -31,11 +32,16 @@ class Around:
         if self._traced:
             TRACEPARENT.set(traceparent_of(scope["headers"]))
 
+        # A login's answers are for now: "back" after the logout would show them from the browser's cache.
+        once = any(name == b"cookie" for name, _ in scope["headers"])
+
         def noted(message: Message) -> Awaitable[None]:  # no coroutine of its own: every answer comes by here
             if message["type"] == "http.response.start":
                 status = scope["status"] = message["status"]
                 self._answers[name, status] += 1
                 message["headers"] = [*message.get("headers", ()), (REQUEST_HEADER, request_id.encode())]
+                if once and not any(name == b"cache-control" for name, _ in message["headers"]):
+                    message["headers"].append(NO_STORE)
                 if status in REFUSED:
                     self._refusals.note(status, name, scope)
             return send(message)
