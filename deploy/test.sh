@@ -15,9 +15,10 @@ export PYTHONPATH=services/broker:services/node
 pytest=(timeout --foreground --kill-after 30 2700 .venv/bin/python -m pytest)
 [ $# -eq 0 ] || exec "${pytest[@]}" "$@"
 
-# Three runs side by side: tests of bundles and of faults mostly wait (for leases, containers), the third computes.
+# Three runs side by side: tests of bundles and of faults mostly wait (for leases, containers), the third computes. The
+# browser goes where time is left.
 # tests/chaos, whose leases are the shortest, comes when the others have mostly ended.
-waiting=("tests/integration tests/foreign" "tests/failover tests/chaos")
+waiting=("tests/integration tests/foreign tests/browser" "tests/failover tests/chaos")
 logs=$(mktemp -d)
 runs=()
 ignored=()

@@ -179,16 +179,16 @@ async def in_trouble(tmp_path: Path, collector: Collector, trouble: str) -> None
         settings["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{free_port()}"
     async with traced(tmp_path, collector, **settings) as (api, process):
         node = await api.node()
+        if trouble == "slow":  # while its queue is empty, so that all are made at once; the node can run none of them
+            await api.ok("POST", "/submit/batch", {"jobs": [{"code": "x", "interpreter": "ruby"}] * 30})
+            # What neither the queue has room for nor the collector was sent.
+            dropped = await counted(api, "dropped", 30 - 8 - 4)
+            assert 0 < process.log_text().count("spans are dropped") < dropped / 2, "not a line for each"
+            await soon(collector, lambda: collector.calls)
         for _ in range(6):
             await run_one(api, node)
-        if trouble != "down":
-            await soon(collector, lambda: collector.calls)
         seen = await told(api)
         assert seen("sandrun_broker_jobs_ended_total", status="completed", failure="none") == 6
-        if trouble == "slow":
-            await api.ok("POST", "/submit/batch", {"jobs": [{"code": "x"}] * 30})
-            dropped = await counted(api, "dropped", 30 - 8)  # what the queue has no room for, whatever is in it
-            assert 0 < process.log_text().count("spans are dropped") < dropped / 2, "not a line for each"
         began = time.monotonic()
         assert await process.terminate(40) == 0
         assert time.monotonic() - began < 25, "3 s and what a busy machine adds; the SDK alone would wait for 30"
