@@ -19,7 +19,8 @@ log = EventLog(__name__)
 ACCEPTS_A_TURN = 16
 """Connections that are accepted in one turn of the event loop. libuv accepts one for each listening socket, so new
 clients stood behind a returning fleet's 1,500 connections for as many turns: 600 ms. The same socket is listened on by
-so many descriptors; at other times each connection costs as many accept(2) that find nothing, a microsecond each."""
+so many descriptors. That costs each connection as many accept(2) that find nothing: 80 µs more of 230 for one call on a
+connection of its own, nothing for calls on connections that are kept."""
 TICK_SECONDS = 0.1
 """Between two looks of uvicorn at whether it should end."""
 

@@ -154,7 +154,7 @@ class FrontDoor:
             await self._around.serve_websocket(self._serve_websocket, scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One coroutine from the server to the endpoint: each more would cost every request 2 % of its time."""
+        """Serve a request, in one coroutine from the server to the endpoint: this is every call's way."""
         scope["app"], scope["broker"] = self.app, self._broker
         endpoint = self._find(scope, scope["method"], scope["path"])
         known = _UNKNOWN if endpoint is None else self._known[endpoint]
