@@ -17,6 +17,7 @@ from failover.node import Node
 from support.auditor import TERMINAL, Auditor
 from support.bundle import Bundle, ServiceContainer, wait_until, wrapped
 from support.history import History
+from support.inside import read_inside
 from support.leftovers import labels
 from support.records import Records
 
@@ -258,6 +259,4 @@ class Cluster(Bundle):
 
 def copy_database(broker: Container) -> bytes:
     """A broker's database as it is now."""
-    code, (copy, problem) = broker.exec_run(["python", "-c", _SNAPSHOT], demux=True)
-    assert code == 0, problem
-    return bytes(copy)
+    return read_inside(broker, "python", "-c", _SNAPSHOT)

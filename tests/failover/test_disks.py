@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from failover.cluster import LEASE, Cluster
 from support.bundle import wait_until
+from support.inside import read_inside
 
 # Grows until nothing fits any more, down to the last block.
 _FILL = """
@@ -25,8 +26,7 @@ def test_the_brokers_disk_is_full(cluster: Cluster) -> None:
     running = [cluster.launch(2) for _ in range(4)]
     waiting = [cluster.launch(0.2) for _ in range(12)]
     cluster.running(running)
-    code, said = cluster.broker_box.exec_run(["python", "-c", _FILL, "/data/filler"])
-    assert code == 0, said
+    read_inside(cluster.broker_box, "python", "-c", _FILL, "/data/filler")
 
     def refused() -> bool:
         call = cluster.client.call("submit", "POST", "/submit", {"code": "print('x' * 4096)" * 200})
@@ -36,8 +36,7 @@ def test_the_brokers_disk_is_full(cluster: Cluster) -> None:
     cluster.wait_seconds(LEASE + 1)  # results wait on the nodes, and nobody loses its lease
     assert refused()
     assert cluster.get("/health").status_code == 503
-    code, said = cluster.broker_box.exec_run(["rm", "/data/filler"])
-    assert code == 0, said
+    read_inside(cluster.broker_box, "rm", "-f", "/data/filler")
     for job in [*running, *waiting]:
         cluster.client.result(job)
         assert cluster.outcomes(job) == ["completed"]
@@ -51,14 +50,12 @@ def test_a_nodes_disk_is_full() -> None:
         disk = cluster.add_volume(type="tmpfs", device="tmpfs", o="size=8m,uid=1000,gid=1000")
         small = cluster.add_node(cluster.start_node(volumes={disk: "/var/lib/node"}))
         cluster.wait_registered([small])
-        code, said = small.box.exec_run(["python", "-c", _FILL, "/var/lib/node/filler"])
-        assert code == 0, said
+        read_inside(small.box, "python", "-c", _FILL, "/var/lib/node/filler")
         jobs = [cluster.launch(0.3, files={"in.txt": "x" * 20_000}) for _ in range(16)]
         for job in jobs:
             cluster.client.result(job)
         print([cluster.outcomes(job) for job in jobs], cluster.listed(small))
-        code, said = small.box.exec_run(["rm", "/var/lib/node/filler"])
-        assert code == 0, said
+        read_inside(small.box, "rm", "-f", "/var/lib/node/filler")
         healthy = cluster.nodes[0]
         healthy.kill()
         later = [cluster.launch(0.3, files={"in.txt": "x" * 20_000}) for _ in range(4)]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from hostile.client import ServiceError, Target
 from hostile.model import Attack, Outcome
 from hostile.node_view import NodeView
-from hostile.watch import HealthWatch, NeighbourWatch
+from hostile.watch import HEALTH_SECONDS, HealthWatch, NeighbourWatch
 
 #: Seconds by which a kill may come after the wall clock ran out, on a machine that other attackers keep busy.
 LATE_SECONDS = 2.0
@@ -62,14 +62,21 @@ class Campaign:
     """A target, its watches, and a pool of attackers.
 
     One slot is the neighbour's; the attackers take the others (`attackers` at once). With a `NodeView` each attack is
-    also checked for processes that it left behind.
+    also checked for processes that it left behind. An answer of /health over `health_seconds` is a problem.
     """
 
-    def __init__(self, url: str, *, attackers: int | None = None, node: NodeView | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        attackers: int | None = None,
+        node: NodeView | None = None,
+        health_seconds: float = HEALTH_SECONDS,
+    ) -> None:
         self.target = Target(url)
         self.node = node
         self.attackers = attackers or max(1, self.target.slots - 1)
-        self.health = HealthWatch(self.target)
+        self.health = HealthWatch(self.target, health_seconds)
         self.neighbour = NeighbourWatch(self.target)
         self._pool = ThreadPoolExecutor(self.attackers, thread_name_prefix="attacker")
         self._judges = ThreadPoolExecutor(4 * self.attackers, thread_name_prefix="judge")

@@ -17,6 +17,7 @@ from hostile.cases import attacks, http_attacks
 from hostile.http_attacks import HttpAttack, run_http_attack
 from hostile.model import Attack
 from hostile.node_view import NodeView, Snapshot
+from hostile.watch import SHARED_HEALTH_SECONDS
 from support.hostile_node import HostileNode
 
 #: Seconds to wait for one report: the queue before it is bounded by the whole run.
@@ -36,7 +37,7 @@ def base(view: NodeView) -> Snapshot:
 
 @pytest.fixture(scope="module")
 def campaign(node: HostileNode, view: NodeView, base: Snapshot) -> Iterator[Campaign]:
-    with Campaign(node.url, node=view) as running:
+    with Campaign(node.url, node=view, health_seconds=SHARED_HEALTH_SECONDS) as running:
         yield running
 
 

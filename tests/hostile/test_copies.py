@@ -10,6 +10,7 @@ import pytest
 
 from hostile.campaign import Campaign
 from hostile.cases import attacks
+from hostile.watch import SHARED_HEALTH_SECONDS
 from support.hostile_node import HostileNode
 
 COPIES = 4
@@ -37,7 +38,10 @@ def test_four_copies_at_once(node: HostileNode) -> None:
     with node.view() as view:
         base = view.look(files=True)
         with ExitStack() as stack:
-            copies = [stack.enter_context(Campaign(node.url, attackers=2, node=view)) for _ in range(COPIES)]
+            campaigns = [
+                Campaign(node.url, attackers=2, node=view, health_seconds=SHARED_HEALTH_SECONDS) for _ in range(COPIES)
+            ]
+            copies = [stack.enter_context(campaign) for campaign in campaigns]
             futures = [future for copy in copies for future in copy.launch(chosen).values()]
             reports = [future.result(280) for future in futures]
         failed = [report.text() for report in reports if not report.passed]

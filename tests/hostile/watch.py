@@ -12,8 +12,10 @@ import requests
 from hostile.client import ServiceError, Target
 from hostile.model import COMPLETED
 
-#: The bar: /health answers within this, whatever the jobs do.
+#: The bar: /health answers within this, whatever the jobs do, on a machine that has nothing else to do.
 HEALTH_SECONDS = 1.0
+#: The bar in `make test`, where two other suites take their share of the processors: only a service that hangs fails.
+SHARED_HEALTH_SECONDS = 10.0
 HEALTH_INTERVAL = 0.1
 #: What a neighbour's job may take, waiting for its slot and its share of the CPU beside several bombs included.
 NEIGHBOUR_SECONDS = 60
@@ -103,20 +105,21 @@ class HealthWatch(Watch):
 
     interval = HEALTH_INTERVAL
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, bar: float = HEALTH_SECONDS) -> None:
         super().__init__(target, "health")
+        self.bar = bar
 
     def observe(self) -> str | None:
         """One look at /health."""
         started = time.monotonic()
         try:
-            answer = self.target.http.get(self.target.url + "/health", timeout=10 * HEALTH_SECONDS)
+            answer = self.target.http.get(self.target.url + "/health", timeout=2 * self.bar)
         except requests.RequestException as error:
             return f"/health did not answer: {type(error).__name__}"
         took = time.monotonic() - started
         if answer.status_code != 200 or answer.json().get("status") != "healthy":
             return f"/health answered {answer.status_code}: {answer.text[:100]}"
-        return f"/health took {took:.2f} s" if took > HEALTH_SECONDS else None
+        return f"/health took {took:.2f} s" if took > self.bar else None
 
     def slowest(self, started: float = 0.0, ended: float = float("inf")) -> float:
         """Seconds of the slowest answer between the two moments of the monotonic clock."""

@@ -17,6 +17,7 @@ import requests
 from websockets.sync.client import connect
 
 from support.bundle import Bundle, wait_until, wrapped
+from support.inside import read_inside, run_inside
 from support.readme import examples
 
 MIB = 1024 * 1024
@@ -226,8 +227,7 @@ def peak_memory(bundle: Bundle, *, reset: bool = False) -> int:
     script += (
         "        open(p + '/clear_refs','w').write('5')\n" if reset else ""
     ) + "        print(open(p + '/status').read())\n"
-    code, output = wrapped(bundle.broker).exec_run(["python", "-c", script])
-    assert code == 0, output
+    output = read_inside(wrapped(bundle.broker), "python", "-c", script)
     found = re.search(rb"VmHWM:\s+(\d+) kB", output)
     assert found, output
     return int(found[1]) * 1024
@@ -343,8 +343,8 @@ def test_a_node_killed_while_it_sends_files(bundle: Bundle) -> None:
     job_id = bundle.submit(code, outputs=["o*"])
 
     def arriving() -> str | None:
-        code, output = wrapped(bundle.broker).exec_run(["du", "-sb", "/data/blobs/incoming"])
-        size = int(output.split()[0]) if code == 0 else 0
+        said = run_inside(wrapped(bundle.broker), "du", "-sb", "/data/blobs/incoming")
+        size = int(said.out.split()[0]) if said.code == 0 else 0
         status = bundle.get(f"/status/{job_id}").json()
         return str(status["node_id"]) if size > MIB and status["status"] == "running" else None
 
@@ -359,8 +359,7 @@ def test_a_node_killed_while_it_sends_files(bundle: Bundle) -> None:
         assert sha(bundle.get(file["download_url"], timeout=60).content) == file["sha256"]
 
     def no_orphans() -> bool:
-        _, output = wrapped(bundle.broker).exec_run(["find", "/data/blobs/incoming", "-type", "f"])
-        return not output.strip()
+        return not read_inside(wrapped(bundle.broker), "find", "/data/blobs/incoming", "-type", "f").strip()
 
     wait_until(no_orphans, seconds=30, what="half files are swept")
     bundle.start_node()
@@ -384,7 +383,7 @@ def test_a_broker_killed_while_a_node_fetches_the_input(bundle: Bundle) -> None:
         """Look while the broker stands still, so that the transfer cannot go on meanwhile."""
         container.pause()
         find = ["find", "/var/lib/node", "-path", "*/inputs/*/1", "-printf", "%s"]
-        arrived = [int(wrapped(node).exec_run(find)[1] or b"0") for node in bundle.running_nodes()]
+        arrived = [int(run_inside(wrapped(node), *find).out or b"0") for node in bundle.running_nodes()]
         if 0 < max(arrived) < len(big):
             return True
         container.unpause()
@@ -411,9 +410,8 @@ def test_nothing_is_kept_that_nobody_owns(bundle: Bundle) -> None:
     assert len(owned) > 1000
 
     def stored() -> set[str]:
-        _, output = wrapped(bundle.broker).exec_run(
-            ["find", "/data/blobs", "-type", "f", "-size", "+0", "-name", "????????*"]
-        )
+        find = ["find", "/data/blobs", "-type", "f", "-size", "+0", "-name", "????????*"]
+        output = read_inside(wrapped(bundle.broker), *find)
         return {line.rpartition("/")[2] for line in output.decode().split() if not line.endswith(".lock")}
 
     empty = sha(b"")
@@ -421,5 +419,5 @@ def test_nothing_is_kept_that_nobody_owns(bundle: Bundle) -> None:
     script = (
         "cd /data/blobs && find . -type f -name '????????*' ! -name '*.lock' -printf '%f  %p\\n' | sha256sum -c --quiet"
     )
-    code, output = wrapped(bundle.broker).exec_run(["sh", "-c", script])
-    assert code == 0, output
+    checked = run_inside(wrapped(bundle.broker), "sh", "-c", script)
+    assert checked.code == 0, checked

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 import requests
 
-from support.bundle import NODE_IMAGE, ServiceContainer, free_port, wait_until
+from support.bundle import NODE_IMAGE, ServiceContainer, free_port, wait_until, wrapped
+from support.inside import read_inside
 
 pytestmark = pytest.mark.docker
 
@@ -52,9 +53,7 @@ class Node:
 
     def look(self, code: str) -> Any:
         """What a Python program in the service's own container finds."""
-        status, output = self.container.get_wrapped_container().exec_run(["python", "-c", code])
-        assert status == 0, output
-        return json.loads(output)
+        return json.loads(read_inside(wrapped(self.container), "python", "-c", code))
 
     def left_over(self) -> dict[str, int]:
         """Processes beside the service and init, dead ones, and the service's descriptors."""
@@ -74,7 +73,7 @@ for pid in filter(str.isdecimal, os.listdir("/proc")):
         found["zombies"] += 1
     elif any("sandrun" in part for part in command[:3]) and "docker-init" not in command[0]:
         found["descriptors"] = len(os.listdir(f"/proc/{pid}/fd"))
-    elif int(pid) not in (1, os.getpid()):
+    elif int(pid) not in (1, os.getpid(), os.getppid()):
         found["others"] += 1
 print(json.dumps(found))
 """
@@ -284,8 +283,7 @@ def settled(node: Node, before: dict[str, int]) -> dict[str, int] | None:
 
 def test_a_stop_does_not_wait_for_jobs_and_nothing_outlives_it(node: Node) -> None:
     """A second service in the same container, told to stop while a job runs and a client waits for it."""
-    status, printed = node.container.get_wrapped_container().exec_run(["python", "-c", STOPPED])
-    assert status == 0, printed
+    printed = read_inside(wrapped(node.container), "python", "-c", STOPPED)
     found = json.loads(printed.splitlines()[-1])  # after the service's own log
     assert found["verdict"] == "platform"
     assert found["seconds"] < 3
@@ -316,7 +314,6 @@ print(json.dumps({"verdict": answer["execution_metadata"]["failure"], "seconds":
 
 
 def test_the_doctor_finds_nothing_amiss(node: Node) -> None:
-    status, table = node.container.get_wrapped_container().exec_run(["sandrun", "doctor"])
-    assert status == 0, table
+    table = read_inside(wrapped(node.container), "sandrun", "doctor")
     assert b"MISSING" not in table
     assert node.left_over()["others"] == 0
