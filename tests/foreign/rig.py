@@ -63,7 +63,7 @@ def start_standin(folder: Path, port: int, *options: str) -> Process:
     """A fresh one, with nothing remembered; ready when it returns."""
     standin = Process(
         folder.with_suffix(".log"),
-        [sys.executable, "-m", "foreign.standin", f"--port={port}", f"--folder={folder}", *options],
+        [sys.executable, "-m", "support.foreign_sandrun", f"--port={port}", f"--folder={folder}", *options],
         {"PATH": f"{BIN}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT / "tests")},
     )
     soon(lambda: "ready" in standin.said, lambda: standin.said)

@@ -3,12 +3,11 @@
 `echo TEXT`, `err TEXT`, `sleep SECONDS`, `exit CODE`, `verdict WORD`, `hang`, one a line.
 """
 
-import email.parser
-import email.policy
 import json
 import time
 from typing import Any
 
+from support import multipart
 from unit.agent.http_fake import FakeServer
 
 EXTENSIONS = ("wait", "result", "cancel", "stdin", "slots", "limits")
@@ -154,13 +153,8 @@ def script(code: str) -> dict[str, Any]:
 
 def parse_multipart(content_type: str, body: bytes) -> dict[str, bytes]:
     """Parts by file name; the manifest under its field name."""
-    head = f"Content-Type: {content_type}\r\n\r\n".encode()
-    message = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + body)
-    parts: dict[str, bytes] = {}
-    for part in message.iter_parts():
-        name = part.get_param("name", header="content-disposition")
-        payload = part.get_payload(decode=True)
-        assert isinstance(payload, bytes)
-        assert name in ("files", "manifest")
-        parts[part.get_filename() or str(name)] = payload
-    return parts
+    found: dict[str, bytes] = {}
+    for field, file_name, content in multipart.parts(content_type, body):
+        assert field in ("files", "manifest")
+        found[file_name or field] = content
+    return found

@@ -2,19 +2,21 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agent.settings import Settings
+from support.foreign_quota import Habits
+from support.foreign_sandrun import ForeignSandrun
 from unit.agent.conftest import StartAgent
 from unit.agent.fake_broker import FakeBroker
-from unit.agent.foreign_sandrun import ForeignSandrun
 
 
 @pytest.fixture
-def foreign() -> Iterator[ForeignSandrun]:
-    server = ForeignSandrun()
+def foreign(tmp_path: Path) -> Iterator[ForeignSandrun]:
+    server = ForeignSandrun(tmp_path / "foreign", Habits(pause=0.1))
     yield server
     server.stop()
 
@@ -41,10 +43,10 @@ def test_jobs_run_one_at_a_time_and_exit_codes_pass(
 def test_nothing_that_it_does_not_list_is_asked_of_it(
     broker: FakeBroker, foreign: ForeignSandrun, start_agent: StartAgent
 ) -> None:
-    broker.submit("a", "echo hi")
+    broker.submit("a", "echo hi", interpreter="bash")
     start_agent()
     broker.wait_status("a", "completed")
-    assert not any("?" in line or line.startswith("DELETE") for line in foreign.requests)
+    assert not any("?" in line or " DELETE " in line for line in foreign.requests)
 
 
 def test_status_that_blocks_for_the_whole_job_is_waited_for(
@@ -53,7 +55,7 @@ def test_status_that_blocks_for_the_whole_job_is_waited_for(
     """The predecessor fails every job that is longer than its read timeout."""
     monkeypatch.setattr("agent.sandrun_client.CALL_TIMEOUT", 0.5)
     monkeypatch.setattr("agent.runner.CALL_TIMEOUT", 0.5)
-    broker.submit("a", "sleep 2\necho long")
+    broker.submit("a", "sleep 2\necho long", interpreter="bash")
     start_agent()
     assert broker.wait_status("a", "completed")["result"]["output"] == "long\n"
 
@@ -63,21 +65,21 @@ def test_agent_gives_up_on_time_itself_and_keeps_the_slot(
 ) -> None:
     monkeypatch.setattr("agent.runner.FOREIGN_START", 0.3)
     broker.lease = 60
-    broker.submit("a", "sleep 3", timeout=1)
+    broker.submit("a", "sleep 3", interpreter="bash", timeout=1)
     start_agent()
     result = broker.wait_status("a", "failed", timeout=2.5)["result"]
     assert result["failure"] == "timeout"
     assert result["limit"] == {"name": "timeout", "value": 1, "peak": None}
-    broker.submit("b", "echo after")
+    broker.submit("b", "echo after", interpreter="bash")
     assert broker.wait_status("b", "completed")["attempt"] == 1
-    assert foreign.accepted == 2
+    assert len(foreign.manifests) == 2
 
 
 def test_cancel_is_reported_at_once_though_nothing_can_be_killed(
     broker: FakeBroker, foreign: ForeignSandrun, start_agent: StartAgent
 ) -> None:
     broker.lease = 60
-    broker.submit("a", "sleep 3")
+    broker.submit("a", "sleep 3", interpreter="bash")
     start_agent()
     broker.wait_for(lambda: broker.started and broker.links)
     broker.tell({"type": "cancel", "job_id": "a", "fence": 1})
@@ -85,15 +87,15 @@ def test_cancel_is_reported_at_once_though_nothing_can_be_killed(
 
 
 def test_used_up_quota_means_no_claims(broker: FakeBroker, foreign: ForeignSandrun, start_agent: StartAgent) -> None:
-    foreign.max_per_hour = 1
-    broker.submit("a")
+    foreign.habits.per_hour = 1
+    broker.submit("a", interpreter="bash")
     start_agent()
     broker.wait_status("a", "completed")
-    broker.submit("b")
+    broker.submit("b", interpreter="bash")
     count = len(broker.beats)
     broker.wait_for(lambda: len(broker.beats) >= count + 2)
     assert (broker.status("b"), broker.jobs["b"]["fence"]) == ("pending", 0)
-    foreign.max_per_hour = 20
+    foreign.habits.per_hour = 20
     broker.wait_status("b", "completed")
 
 
@@ -101,12 +103,12 @@ def test_sudden_429_is_waited_out(
     broker: FakeBroker, foreign: ForeignSandrun, start_agent: StartAgent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its own statistics said yes, another client was quicker."""
-    foreign.max_active = 0
+    foreign.habits.max_active = 0
     monkeypatch.setattr("agent.sandrun_client.SandrunClient.may_submit", lambda self: True)
-    broker.submit("a")
+    broker.submit("a", interpreter="bash")
     start_agent()
     broker.wait_status("a", "assigned")
-    foreign.max_active = 2
+    foreign.habits.max_active = 2
     assert broker.wait_status("a", "completed")["attempt"] == 1
 
 
@@ -114,9 +116,9 @@ def test_vanished_job_is_a_platform_failure(
     broker: FakeBroker, foreign: ForeignSandrun, start_agent: StartAgent
 ) -> None:
     # Longer than a beat, with which its acceptance is noticed: it cannot end before it is forgotten.
-    broker.submit("a", "sleep 1.5\necho hi")
+    broker.submit("a", "sleep 1.5\necho hi", interpreter="bash")
     start_agent()
-    broker.wait_for(lambda: foreign.accepted == 1 or broker.completions)
+    broker.wait_for(lambda: len(foreign.manifests) == 1 or broker.completions)
     foreign.forget()
     job = broker.wait_status("a", "completed")
     assert "does not know the job" in job["platform"]
@@ -129,7 +131,7 @@ def test_vanished_job_is_a_platform_failure(
 def test_what_it_would_leave_out_is_refused(
     broker: FakeBroker, start_agent: StartAgent, more: dict[str, Any], said: str
 ) -> None:
-    broker.submit("a", **more)
+    broker.submit("a", interpreter="bash", **more)
     start_agent()
     broker.wait_for(lambda: "platform" in broker.jobs["a"])
     assert said in broker.jobs["a"]["platform"]

@@ -1,11 +1,12 @@
-"""A stand-in for the C++ sandrun, a process of its own: as unhelpful as the API's description says; it runs programs.
+"""A stand-in for the C++ sandrun, as unhelpful as the API's description says; it runs programs.
 
 It reads the wire itself, so that nothing is more lenient than the original. Header names matter to the letter; every
 connection is closed; a query string belongs to the job id; one job runs at a time, from a loop that sleeps; while it
 runs every call about jobs waits; limits of time and memory are passed over; clients are rate limited; jobs are
 forgotten. What that leaves open is answered in the least helpful way. Its `/stream` is not there: no agent uses it.
 
-Each request that it has answered is a line of its output, with the status.
+Tests of the agent's parts have it in their own process, as an object whose habits they change; tests with whole
+processes run it as a program that can be killed. As a program it prints each request that it has answered.
 """
 
 import argparse
@@ -15,76 +16,81 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from foreign.programs import Program, poor_manifest, read_upload
+from support.foreign_programs import Program, poor_manifest, read_upload
+from support.foreign_quota import Habits, Quota
 
 Answer = tuple[int, str, bytes]
 
 
-class Quota:
-    """What one client may do: so many jobs at once, so many in an hour, so much CPU time in a minute."""
+class ForeignSandrun:
+    """Serves from its making on. `port` 0 takes a free one; uploads go to `folder`.
 
-    def __init__(self, active: int, hourly: int, hour: float, cpu_seconds: float) -> None:
-        self._active, self._hourly, self._hour, self._cpu_seconds = active, hourly, hour, cpu_seconds
-        self._taken: list[float] = []
-        self._used: list[tuple[float, float]] = []
+    `requests` holds what it has answered, as "200 GET /status/x"; `manifests` what its poor parser understood of each
+    submission.
+    """
 
-    def take(self) -> None:
-        """A job was accepted."""
-        self._taken.append(time.monotonic())
-
-    def use(self, cpu_seconds: float) -> None:
-        """A job has used CPU time."""
-        self._used.append((time.monotonic(), cpu_seconds))
-
-    def used(self) -> float:
-        """CPU seconds of the last minute."""
-        now = time.monotonic()
-        return sum(seconds for at, seconds in self._used if now - at < 60)
-
-    def reason(self, active: int) -> str:
-        """Why no job is taken now; empty when one is."""
-        now = time.monotonic()
-        if active >= self._active:
-            return f"Max concurrent jobs reached ({self._active})"
-        if sum(now - at < self._hour for at in self._taken) >= self._hourly:
-            return f"Max jobs per hour reached ({self._hourly})"
-        return "CPU quota exhausted" if self.used() >= self._cpu_seconds else ""
-
-    def stats(self, active: int) -> dict[str, Any]:
-        """`your_quota` of /stats."""
-        used, reason = self.used(), self.reason(active)
-        left = max(0.0, self._cpu_seconds - used)
-        known = {"used": used, "limit": self._cpu_seconds, "available": left, "active_jobs": active}
-        return known | {"can_submit": not reason, "reason": reason}
-
-
-class Standin:
-    """Jobs, and the answers about them."""
-
-    def __init__(self, options: argparse.Namespace) -> None:
-        self._options = options
-        self._environments = [name for name in options.environments.split(",") if name]
-        self._quota = Quota(options.max_active, options.per_hour, options.hour, options.cpu_seconds)
+    def __init__(
+        self, folder: Path, habits: Habits, port: int = 0, heard: Callable[[str], None] = lambda line: None
+    ) -> None:
+        self.habits = habits
+        self.requests: list[str] = []
+        self.manifests: list[dict[str, Any]] = []
+        self._folder = folder
+        self._heard = heard
+        self._quota = Quota(habits)
         self._jobs: dict[str, Program] = {}
-        self._accepted = 0
         self._table = threading.Lock()
         """Held for the whole run of a job: whoever asks about jobs waits."""
+        self._stop = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", port))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        for loop in (self._accept, self._execute):
+            threading.Thread(target=loop, daemon=True).start()
 
-    def execute(self) -> None:
-        """Run one job after the other, for ever."""
-        while True:
-            time.sleep(self._options.pause)
+    def stop(self) -> None:
+        """Refuse connections, and end what runs."""
+        self._stop.set()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for job in list(self._jobs.values()):
+            job.kill()
+
+    def forget(self) -> None:
+        """Every job, as a restart does."""
+        self._jobs = {}
+
+    def _execute(self) -> None:
+        while not self._stop.wait(self.habits.pause):
             with self._table:
                 job = next((job for job in self._jobs.values() if job.status == "queued"), None)
                 if job is not None:
                     job.run()
                     self._quota.use(job.cpu_seconds)
 
-    def answer(self, method: str, target: str, headers: list[str], body: bytes) -> Answer:
-        """One request. `target` is taken as it came."""
+    def _accept(self) -> None:
+        while not self._stop.is_set():
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            lines, body = _read(connection)
+            method, target, _ = lines[0].split(" ")
+            status, kind, content = self._answer(method, target, lines[1:], body)
+            head = f"HTTP/1.1 {status} {'OK' if status == 200 else 'Error'}\r\nContent-Type: {kind}\r\n"
+            self.requests.append(f"{status} {method} {target}")
+            self._heard(self.requests[-1])
+            connection.sendall(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
+
+    def _answer(self, method: str, target: str, headers: list[str], body: bytes) -> Answer:
         if target == "/":
             known = {"service": "sandrun", "status": "running", "description": "", "privacy": "", "limits": ""}
             return _json(200, known)
@@ -92,7 +98,8 @@ class Standin:
             return _json(200, {"status": "healthy", "worker_id": None})
         if target == "/environments":
             figures = dict.fromkeys(("total_templates", "cached_environments", "total_uses", "disk_usage_mb"), 0)
-            return _json(200, {"templates": self._environments, "stats": figures})
+            names = [name for name in self.habits.environments.split(",") if name]
+            return _json(200, {"templates": names, "stats": figures})
         with self._table:
             self._forget_old()
             if (method, target) == ("POST", "/submit"):
@@ -113,7 +120,7 @@ class Standin:
 
     def _forget_old(self) -> None:
         now = time.monotonic()
-        for job_id in [i for i, job in self._jobs.items() if now - job.created > self._options.lifetime]:
+        for job_id in [i for i, job in self._jobs.items() if now - job.created > self.habits.lifetime]:
             del self._jobs[job_id]
 
     def _submit(self, headers: list[str], body: bytes) -> Answer:
@@ -123,13 +130,13 @@ class Standin:
         if reason := self._quota.reason(self._active()):
             known = {"error": reason, "cpu_available": 0, "active_jobs": self._active()}
             return _json(429, known)
-        self._accepted += 1
-        job_id = f"job_{int(time.time())}_{self._accepted}"
-        folder = Path(self._options.folder) / job_id
+        job_id = f"job_{int(time.time())}_{len(self.manifests)}"
+        folder = self._folder / job_id
         text = read_upload(kinds[0].removeprefix("Content-Type: "), body, folder)
         if text is None and (folder / "job.json").exists():
             text = (folder / "job.json").read_text()
-        self._jobs[job_id] = Program(folder, poor_manifest(text or "{}"))
+        self.manifests.append(poor_manifest(text or "{}"))
+        self._jobs[job_id] = Program(folder, self.manifests[-1])
         self._quota.take()
         return _json(200, {"job_id": job_id, "status": "queued"})
 
@@ -182,36 +189,18 @@ def _read(connection: socket.socket) -> tuple[list[str], bytes]:
     return lines, b"".join(pieces)
 
 
-def _serve(standin: Standin, connection: socket.socket) -> None:
-    with connection, contextlib.suppress(OSError):
-        lines, body = _read(connection)
-        method, target, _ = lines[0].split(" ")
-        status, kind, content = standin.answer(method, target, lines[1:], body)
-        head = f"HTTP/1.1 {status} {'OK' if status == 200 else 'Error'}\r\nContent-Type: {kind}\r\n"
-        print(f"{status} {method} {target}", flush=True)
-        connection.sendall(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
-
-
 def main() -> None:
     """Serve until killed."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--folder", required=True)
-    parser.add_argument("--pause", type=float, default=1.0, help="seconds that the loop sleeps")
-    parser.add_argument("--max-active", type=int, default=2)
-    parser.add_argument("--per-hour", type=int, default=20)
-    parser.add_argument("--hour", type=float, default=3600.0, help="seconds that its hour has")
-    parser.add_argument("--cpu-seconds", type=float, default=10.0, help="in a minute")
-    parser.add_argument("--lifetime", type=float, default=300.0, help="seconds after which a job is forgotten")
-    parser.add_argument("--environments", default="")
-    options = parser.parse_args()
-    standin = Standin(options)
-    with socket.create_server(("127.0.0.1", options.port)) as listener:
-        threading.Thread(target=standin.execute, daemon=True).start()
-        print("ready", flush=True)
-        while True:
-            connection, _ = listener.accept()
-            threading.Thread(target=_serve, args=(standin, connection), daemon=True).start()
+    for field in fields(Habits):
+        parser.add_argument(f"--{field.name.replace('_', '-')}", type=type(field.default), default=field.default)
+    options = vars(parser.parse_args())
+    port, folder = options.pop("port"), Path(options.pop("folder"))
+    ForeignSandrun(folder, Habits(**options), port, lambda line: print(line, flush=True))
+    print("ready", flush=True)
+    threading.Event().wait()
 
 
 if __name__ == "__main__":

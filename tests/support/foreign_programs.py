@@ -1,11 +1,10 @@
 """What the stand-in runs: uploads unpacked, a manifest poorly read, a plain process without limits or isolation."""
 
-import ctypes
-import email.parser
-import email.policy
+import contextlib
 import fnmatch
 import hashlib
 import io
+import os
 import re
 import resource
 import signal
@@ -18,9 +17,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from support import multipart
+
 ENTRYPOINTS = ("main.py", "index.js", "run.sh")
 BY_EXTENSION = {".py": "python3", ".js": "node", ".sh": "bash"}
-_PR_SET_PDEATHSIG = 1
+DIES_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
+"""A program must not outlive a stand-in that is killed."""
 
 
 def poor_manifest(text: str) -> dict[str, Any]:
@@ -34,14 +36,9 @@ def poor_manifest(text: str) -> dict[str, Any]:
 def read_upload(content_type: str, body: bytes, folder: Path) -> str | None:
     """Store the parts; the manifest's text, None without one."""
     folder.mkdir(parents=True)
-    head = f"Content-Type: {content_type}\r\n\r\n".encode()
-    message = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + body)
     manifest = None
-    for part in message.iter_parts():
-        field = part.get_param("name", header="Content-Disposition")
-        content = part.get_payload(decode=True)
-        assert isinstance(content, bytes), "no multipart within multipart"
-        name = part.get_filename() or ""
+    for field, file_name, content in multipart.parts(content_type, body):
+        name = file_name or ""
         if field == "manifest":
             manifest = content.decode()
         elif name.endswith((".tar.gz", ".tgz")):
@@ -67,6 +64,7 @@ class Program:
         self._manifest = manifest
         self._exit_code = 0
         self._wall = 0.0
+        self._process: subprocess.Popen[bytes] | None = None
         self._given = self._files()
         there = (name for name in ENTRYPOINTS if (folder / name).exists())
         self._entrypoint: str = manifest.get("entrypoint") or next(there, "")
@@ -77,23 +75,28 @@ class Program:
         """To its end, however long that takes."""
         command = sys.executable if self._interpreter == "python3" else self._interpreter
         before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-        try:
-            done = subprocess.run(
-                [command, self._entrypoint, *self._manifest.get("args", ())],
-                cwd=self._folder,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                preexec_fn=_die_with_parent,
-            )
-        except OSError as error:
-            self._exit_code, self.stderr = 127, str(error)
-        else:
-            self._exit_code = done.returncode if done.returncode >= 0 else 128 - done.returncode
-            self.stdout, self.stderr = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+        process = subprocess.Popen(
+            [*DIES_WITH_PARENT, command, self._entrypoint, *self._manifest.get("args", ())],
+            cwd=self._folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        self._process = process
+        stdout, stderr = process.communicate()
+        self._exit_code = process.returncode if process.returncode >= 0 else 128 - process.returncode
+        self.stdout, self.stderr = stdout.decode(errors="replace"), stderr.decode(errors="replace")
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         self._wall = time.monotonic() - began
         self.cpu_seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         self.status = "failed" if self._exit_code else "completed"
+
+    def kill(self) -> None:
+        """Its whole session, when it runs: nobody waits for the end of a program whose test is over."""
+        if self._process is not None and self._process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def document(self) -> dict[str, Any]:
         """/status."""
@@ -170,7 +173,3 @@ def _fits(path: str, glob: str) -> bool:
 def _described(path: Path) -> dict[str, Any]:
     content = path.read_bytes()
     return {"size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest(), "type": "other"}
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
