@@ -55,6 +55,8 @@ class Claimer:
         self._wake = threading.Event()
         self._given_up = threading.Event()
         self._retry = threading.Event()
+        self._lapses = 0
+        """Of the lease, when the claim under way was first sent."""
 
     def retry(self) -> None:
         """The broker is back: a pause before the next try makes no sense any more."""
@@ -92,7 +94,7 @@ class Claimer:
             if self._given_up.is_set() or not self._ready():
                 continue
             try:
-                if self._claim(number, min(count, MAX_JOBS)):
+                if self._claim(number, min(count, MAX_JOBS), again=in_doubt):
                     backoff.reset()
                 else:
                     self._pause(backoff.next())
@@ -114,10 +116,18 @@ class Claimer:
             except SessionOverError as error:
                 self._session.end(error.reason)
 
-    def _claim(self, number: int, count: int) -> bool:
+    def _claim(self, number: int, count: int, *, again: bool) -> bool:
         """One claim; False when it came back empty too soon, as from a broker that does not hold claims open."""
         asked = time.monotonic()
+        if not again:
+            self._lapses = self._session.lease.lapses
         answer = self._broker.claim(self._session.who, number, count, CLAIM_WAIT)
+        if self._session.lease.lapses != self._lapses:
+            # A pause of this process, or a slow answer: what was granted before it may be another node's by now, and
+            # the beat that renewed the lease did not list it.
+            LOG.warning("claim_answered_too_late", jobs=len(answer.jobs))
+            self._leave_to_others(number)
+            return False
         jobs = []
         if len(answer.jobs) > MAX_JOBS:
             # What is left out is not held, so the next beat gives it back.

@@ -92,7 +92,7 @@ class Heartbeat:
         sent_at = self._clock.now()
         # Bounded by the beat's own period: a slow broker must not make the beat late twice.
         answer = self._broker.heartbeat(body, read_timeout=min(read_timeout, max(1.0, session.heartbeat_seconds)))
-        session.lease.renew(answers.seconds(answer, "lease_seconds", session.heartbeat_seconds * 3), sent_at)
+        session.renew(answers.seconds(answer, "lease_seconds", session.heartbeat_seconds * 3), sent_at)
         for key in read_keys(answer.get("lost")):
             self._orders.lost(key, "the broker says so")
         for key in read_keys(answer.get("cancel")):

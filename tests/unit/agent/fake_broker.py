@@ -28,6 +28,8 @@ class FakeBroker(FakeServer):
         self.drain = False
         self.count = 0
         self.reject_beats = False
+        self.hold_beats = False
+        """Beats are done and their answers held back."""
         self.token: str | None = None
         """With a token the broker asks for it, and for each session's headers."""
         super().__init__()
@@ -152,6 +154,7 @@ class FakeBroker(FakeServer):
                 )
             )
             self.changed.notify_all()
+            self.changed.wait_for(lambda: not self.hold_beats, 60)
             return 200, {
                 "status": "ok",
                 "lease_seconds": self.lease,
