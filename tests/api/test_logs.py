@@ -4,7 +4,8 @@ import asyncio
 import base64
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,9 @@ class Rig:
         body = {"job_id": job_id, "fence": fence, "output": output, "error": "", "exit_code": 0}
         await self.post("/complete", {**self.who, **body, **said})
 
-    async def events(self, job_id: str, last_id: str | None = None) -> AsyncIterator[tuple[str, str, dict[str, Any]]]:
+    async def events(
+        self, job_id: str, last_id: str | None = None
+    ) -> AsyncGenerator[tuple[str, str, dict[str, Any]], None]:
         """(id, event, data) until the stream ends."""
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last_id} if last_id else {})
         async with self.client.stream("GET", f"/logs/{job_id}", headers=headers) as answer:
@@ -157,6 +160,18 @@ async def test_fifty_followers_miss_nothing_and_hear_nothing_twice(rig: Rig) -> 
     await rig.ends(job_id, fence, everything.decode())
     async with asyncio.timeout(LONG_ENOUGH):
         assert set(await asyncio.gather(*followers)) == {everything}
+
+
+async def test_a_reader_goes_on_in_an_attempt_that_began_after_a_restart(rig: Rig) -> None:
+    """Its fence is a large number then (adr/0018)."""
+    await rig.post("/submit", {"code": "left over"})
+    await rig.broker.terminate()
+    await rig.broker.start()
+    job = (await rig.post("/claim", rig.who))["job"]
+    assert job["fence"] > 10**15
+    async with aclosing(rig.events(job["id"], f"{job['fence']}.0.0")) as events:
+        event_id, _, _ = await anext(events)  # with 200
+    assert event_id.startswith(f"{job['fence']}."), "and the event says so too"
 
 
 async def test_a_followed_job_is_announced_on_the_nodes_link(rig: Rig) -> None:

@@ -90,6 +90,53 @@ async def test_a_full_node_that_waits_is_woken_when_it_has_room(
             await node.complete(run)
 
 
+async def test_a_job_goes_on_when_the_claim_that_it_woke_gets_another(scenario: Make) -> None:
+    """One node can run both jobs and is woken for the first, but the second is more urgent: a third node gets the
+    first one, not the end of its own wait."""
+    async with scenario(NODE_TIMEOUT="60") as s:
+        both = await s.registered("both", interpreters=["python3", "bash"])
+        bash = await s.registered("bash", interpreters=["bash"])
+        python = await s.registered("python", interpreters=["python3"])
+        claims = {}
+        for node in (both, bash, python):
+            claims[node] = asyncio.create_task(node.claim_call(wait=20))
+            await _asked(s, claims[node])
+        jobs = [{"code": "ok 1"}, {"code": "ok 2", "interpreter": "bash", "priority": 9}]
+        answer = await s.client().call("batch", "POST", "/submit/batch", {"jobs": jobs})
+        plain, urgent = answer.body["job_ids"]
+        async with asyncio.timeout(SOON):
+            got = [(node, node.take(await claims[node])) for node in (both, python)]
+        assert [[run.job_id for run in runs] for _, runs in got] == [[urgent], [plain]]
+        for node, (run,) in got:
+            await node.complete(run)
+        claims[bash].cancel()
+
+
+async def test_a_job_goes_on_when_the_node_that_it_woke_drains(scenario: Make) -> None:
+    """The submit and the drain are committed together: who was woken has no use for the job."""
+    async with scenario(NODE_TIMEOUT="60") as s:
+        drained, other = await s.registered("drained"), await s.registered("other")
+        claims = {}
+        for node in (drained, other):
+            claims[node] = asyncio.create_task(node.claim_call(wait=20))
+            await _asked(s, claims[node])
+        clients = [s.client(f"client-{n}") for n in range(3)]
+        await s.broker.arm("begin", "hold")
+        first = asyncio.create_task(clients[0].call("resume", "POST", f"/nodes/{other.node_id}/resume", {}))
+        await s.broker.wait_held()
+        job = asyncio.create_task(clients[1].submit("ok"))
+        drain = asyncio.create_task(clients[2].call("drain", "POST", f"/nodes/{drained.node_id}/drain", {}))
+        await _asked(s, claims[other])  # the broker has read both
+        await s.broker.release()
+        async with asyncio.timeout(SOON):
+            (run,) = other.take(await claims[other])
+            assert run.job_id == await job
+            assert (await claims[drained]).body["drain"] is True
+        assert (await first).ok
+        assert (await drain).ok
+        await other.complete(run)
+
+
 async def _asked(s: Scenario, claim: asyncio.Task[Call]) -> None:
     """The broker has read the claim once it has answered calls that were sent after it."""
     for _ in range(5):

@@ -1,5 +1,7 @@
 """Which waiting claim a new job wakes."""
 
+import weakref
+
 import pytest
 
 from broker.domain.barring import barring
@@ -126,8 +128,9 @@ async def test_a_wake_up_that_is_not_used_goes_to_the_next(pool: Pool) -> None:
     first = pool.wait(pool.node("first"))
     pool.wait(pool.node("second"))
     pool.queue.ready(PYTHON, 1)
-    pool.queue.pass_on(first)
+    assert first.woken_for == PYTHON
     pool.queue.end(first)
+    pool.queue.offer(PYTHON)
     assert pool.woken() == ["first", "second"]
 
 
@@ -196,7 +199,7 @@ async def test_a_wake_up_of_a_barred_node_is_for_others_only(pool: Pool) -> None
     pool.queue.ready(NOT_A, 2)
     assert pool.woken() == []
     pool.wait(pool.node("late"))
-    pool.queue.offer([NOT_A])
+    pool.queue.offer(NOT_A)
     assert pool.woken() == ["late"]
 
 
@@ -254,7 +257,26 @@ async def test_nothing_is_owed_of_a_class_that_was_drained(pool: Pool) -> None:
 async def test_a_wake_up_that_nobody_can_use_is_owed(pool: Pool) -> None:
     waiter = pool.wait(pool.node("gone"))
     pool.queue.ready(PYTHON, 1)
-    pool.queue.pass_on(waiter)
     pool.queue.end(waiter)
+    pool.queue.offer(PYTHON)
     pool.wait(pool.node("next"))
     assert pool.woken() == ["gone", "next"]
+
+
+async def test_claims_that_ended_are_not_kept_behind_better_ones_that_wait(pool: Pool) -> None:
+    """In a pool without work the nodes that never got a job wait at the head, and everybody's claims come and go."""
+    for name in ("never-1", "never-2"):
+        pool.wait(pool.node(name))
+    other = pool.node("other")
+    other.last_granted = 10.0
+    ended = []
+    for _ in range(2000):
+        waiter = pool.queue.begin(other)
+        ended.append(weakref.ref(waiter.future))
+        pool.queue.end(waiter)
+        del waiter
+    assert sum(ref() is not None for ref in ended) < 100
+    assert pool.woken() == []
+    pool.wait(other)
+    pool.queue.ready(PYTHON, 3)
+    assert sorted(pool.woken()) == ["never-1", "never-2", "other"]

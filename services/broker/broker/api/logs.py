@@ -38,7 +38,8 @@ router = APIRouter(route_class=LeanRoute, tags=["files and output"])
 
 MAX_WAIT_SECONDS = 60
 Offset = Annotated[int, Query(ge=0, le=2**53, description="Only what was printed from this byte on.")]
-_ID = re.compile(r"(\d{1,15})\.(\d{1,16})\.(\d{1,16})(\.end)?")
+_ID = re.compile(r"(\d{1,18})\.(\d{1,16})\.(\d{1,16})(\.end)?", re.ASCII)
+"""A fence, which has 16 digits after a start of the broker (adr/0018), and two offsets."""
 
 
 @router.get(

@@ -66,13 +66,14 @@ class Claims:
         session.sign_of_life(self._clock.now(), self._settings.node_timeout)
         if wish.claim_number is not None:
             self._queue.supersede(session)
-        watch = _Watch(gone)
+        call = _Call(gone)
         try:
-            return await self._serve(session, wish, watch)
+            return await self._serve(session, wish, call)
         finally:
-            watch.stop()
+            call.stop()
+            self._pass_on(call)
 
-    async def _serve(self, session: NodeSession, wish: Claim, watch: "_Watch") -> Grant:
+    async def _serve(self, session: NodeSession, wish: Claim, call: "_Call") -> Grant:
         loop = asyncio.get_running_loop()
         give_up = loop.time() + wish.wait
         look = wish.claim_number is not None  # a repeated number gets its old attempts, pending jobs or not
@@ -84,15 +85,16 @@ class Claims:
             if look or self._queue.runnable(session):
                 granted = await self._take(session, wish)
             look = False
+            self._pass_on(call, granted)
             if granted.jobs:
-                if not watch.gone and not session.lapsed and not _given_up(session, wish):
+                if not call.gone and not session.lapsed and not _given_up(session, wish):
                     return Grant(granted.jobs)
                 await self._put_back(session, granted)
-            if watch.gone or loop.time() >= give_up or not self._may_wait(session):
+            if call.gone or loop.time() >= give_up or not self._may_wait(session):
                 return Grant()
             if session.claims_nothing or (granted.full and session.relieved != relieved):
                 continue  # room, or a drain, came while we asked; jobs that did are owed to whoever waits
-            if not await self._wait(session, give_up, watch, full=granted.full):
+            if not await self._wait(session, give_up, call, full=granted.full):
                 return Grant()
         return Grant(drain=True)
 
@@ -114,13 +116,18 @@ class Claims:
             self._clock.now(),
         )
         self._seconds.add(time.perf_counter() - began)
-        if granted.full or granted.ended:
-            self._queue.offer(classes)
         if granted.ended:
             raise SessionEndedError
         if granted.jobs and not granted.repeated:
             session.last_granted = self._clock.now()
         return granted
+
+    def _pass_on(self, call: "_Call", granted: ClaimGrant | None = None) -> None:
+        """The job that the claim was woken for is another's, unless it was granted: the claim got one of another class,
+        or its node is full or drains now, or its caller is gone, or the store took nothing."""
+        woken_for, call.woken_for = call.woken_for, None
+        if woken_for is not None and (granted is None or woken_for not in granted.classes):
+            self._queue.offer(woken_for)
 
     async def _put_back(self, session: NodeSession, granted: ClaimGrant) -> None:
         """The caller hung up, fell silent, or gave the claim up, while it was being served: nobody would run these."""
@@ -135,17 +142,15 @@ class Claims:
         ahead = 0.0 if session.slots is None else self._settings.job_timeout
         return ahead + self._settings.timeout_grace
 
-    async def _wait(self, session: NodeSession, give_up: float, watch: "_Watch", *, full: bool) -> bool:
+    async def _wait(self, session: NodeSession, give_up: float, call: "_Call", *, full: bool) -> bool:
         """Wait for news; False when the claim is to return empty."""
         waiter = self._queue.begin(session, full=full)
         try:
             timeout = give_up - asyncio.get_running_loop().time()
-            await asyncio.wait((waiter.future, watch.task), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-            if watch.gone or waiter.superseded or session.lapsed:
-                self._queue.pass_on(waiter)
-                return False
-            return waiter.future.done()
+            await asyncio.wait((waiter.future, call.hung_up), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            return waiter.future.done() and not (call.gone or waiter.superseded or session.lapsed)
         finally:
+            call.woken_for = waiter.woken_for
             self._queue.end(waiter)
 
 
@@ -154,15 +159,17 @@ def _given_up(session: NodeSession, wish: Claim) -> bool:
     return wish.claim_number is not None and wish.claim_number <= session.claims_done
 
 
-class _Watch:
+class _Call:
     """Notices that the caller hung up; begun when the claim first waits, because it costs a task."""
 
     def __init__(self, gone: Gone) -> None:
         self._gone = gone
         self._task: asyncio.Future[None] | None = None
+        self.woken_for: str | None = None
+        """The class of the job that the claim was woken for, until it is known who gets that."""
 
     @property
-    def task(self) -> "asyncio.Future[None]":
+    def hung_up(self) -> "asyncio.Future[None]":
         if self._task is None:
             self._task = asyncio.ensure_future(self._gone())
         return self._task

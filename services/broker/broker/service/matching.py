@@ -21,6 +21,8 @@ UNKNOWN = float("-inf")
 """The bound of a class that no claim has looked at."""
 CANDIDATES = 32
 """Kinds of nodes that are compared for a job without preference: enough to find one that is nearly idle."""
+LEAST_TIDIED = 32
+"""Claims that have ended: fewer are not worth it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -37,6 +39,11 @@ class Waiter:
         return self.order < other.order
 
     @property
+    def woken_for(self) -> str | None:
+        """The class of the job that woke it, if one did."""
+        return self.future.result() if self.future.done() and not self.future.cancelled() else None
+
+    @property
     def ready_to_claim(self) -> bool:
         """Whether a new job should wake it."""
         capacity = self.session.capacity
@@ -50,6 +57,17 @@ class _Line:
 
     group: ProfileGroup
     heap: list[Waiter] = field(default_factory=list)
+    ended: int = 0
+    """Claims that ended since the heap was tidied; most are in it still."""
+
+    def tidy(self) -> None:
+        """A claim ended. It leaves the heap when it comes to its head, which it may never do while there are better
+        ones: before they are the greater part of it, throw all such out."""
+        self.ended += 1
+        if self.ended > len(self.heap) // 2 + LEAST_TIDIED:
+            self.heap = [waiter for waiter in self.heap if not waiter.future.done()]
+            heapq.heapify(self.heap)
+            self.ended = 0
 
     def head(self) -> Waiter | None:
         while self.heap and self.heap[0].future.done():
@@ -169,11 +187,10 @@ class ClaimQueue:
             waiter.superseded = True
         self.look_again(session.node_id)
 
-    def offer(self, class_keys: Iterable[str]) -> None:
-        """A claim that was woken for one of these has no room: wake another."""
-        for key in class_keys:
-            if key in self._pending:
-                self._wake(key, 1)
+    def offer(self, class_key: str) -> None:
+        """A claim that was woken for a job of this class does not take it: wake another."""
+        if class_key in self._pending:
+            self._wake(class_key, 1)
 
     def begin(self, session: NodeSession, *, full: bool = False) -> Waiter:
         """Let a claim wait; give it back with `end`. It is woken at once when a job came since it looked. One that
@@ -192,7 +209,7 @@ class ClaimQueue:
         return waiter
 
     def end(self, waiter: Waiter) -> None:
-        """The claim waits no longer. A wake-up that it cannot use any more goes to the next: see `pass_on`."""
+        """The claim waits no longer. A wake-up that it does not use is to be offered to the next."""
         if not waiter.future.done():
             waiter.future.cancel()
         self._count -= 1
@@ -202,15 +219,10 @@ class ClaimQueue:
             del self._by_node[waiter.session.node_id]
         key = id(waiter.session.group)
         line = self._lines.get(key)
-        if line is not None and line.head() is None:
-            del self._lines[key]
-
-    def pass_on(self, waiter: Waiter) -> None:
-        """The woken claim takes no job: wake another for the class."""
-        if waiter.future.done() and not waiter.future.cancelled():
-            class_key = waiter.future.result()
-            if class_key is not None and class_key in self._pending:
-                self._wake(class_key, 1)
+        if line is not None:
+            line.tidy()
+            if line.head() is None:
+                del self._lines[key]
 
     def _best_for(self, class_key: str) -> Waiter | None:
         """The waiting claim to wake. Lines are looked at in the order in which they began to wait."""

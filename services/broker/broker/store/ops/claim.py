@@ -45,7 +45,7 @@ def claim(
     seqs = _choose(tx, request, wanted)
     if not seqs:
         return ClaimGrant(())
-    return ClaimGrant(_assign(tx, request, seqs, now, fence_floor))
+    return _assign(tx, request, seqs, now, fence_floor)
 
 
 def _choose(tx: Transaction, request: ClaimRequest, wanted: int) -> list[int]:
@@ -96,9 +96,7 @@ def _fitting(tx: Transaction, seqs: list[int]) -> int:
     return len(seqs)
 
 
-def _assign(
-    tx: Transaction, request: ClaimRequest, seqs: list[int], now: float, fence_floor: int
-) -> tuple[ClaimedJob, ...]:
+def _assign(tx: Transaction, request: ClaimRequest, seqs: list[int], now: float, fence_floor: int) -> ClaimGrant:
     rows = tx.rows(
         life.ASSIGN,
         {
@@ -121,7 +119,7 @@ def _assign(
         tx.changes.stepped(Step(*of_job, request.node_id, fence, attempt))
         tx.changes.pending((whose, priority), -1)
         tx.changes.granted.append((base, rank, priority))
-    return _with_inputs(tx, rows)
+    return ClaimGrant(_with_inputs(tx, rows), classes=frozenset(row[6] for row in rows))
 
 
 def _with_inputs(tx: Transaction, rows: list[Row]) -> tuple[ClaimedJob, ...]:

@@ -63,6 +63,8 @@ class ClaimGrant:
     ended: bool = False
     repeated: bool = False
     """These are the attempts that the same claim number got before."""
+    classes: frozenset[str] = frozenset()
+    """Those of the jobs, with the nodes that they are barred from; not told when `repeated`."""
 
 
 @dataclass(frozen=True, slots=True)
