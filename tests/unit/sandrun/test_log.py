@@ -13,7 +13,7 @@ import pytest
 
 from sandrun import logs
 from unit.sandrun.builders import FakeLauncher, FakeSandbox
-from unit.sandrun.test_api import Node, a_node
+from unit.sandrun.http_node import Node, a_node
 
 Printed = Callable[[], list[str]]
 FORGED = 'x\r\n{"event": "forged", "source": "sandrun"} \x1b[31m'
