@@ -54,6 +54,14 @@ async def test_a_job_tells_by_which_call_it_came(api: Api) -> None:
         assert (await api.ok("GET", f"/jobs/{job}"))["request_id"] == answer.headers["x-request-id"]
 
 
+async def test_its_node_is_told_too_also_when_it_asks_again(api: Api) -> None:
+    node = await api.node()
+    await api.ok("POST", "/submit", {"code": "x"}, headers={"X-Request-Id": "from-ci-7"})
+    wish = {**node.who, "claim_number": 1}
+    for _ in range(2):
+        assert (await api.ok("POST", "/claim", wish))["job"]["request_id"] == "from-ci-7"
+
+
 @pytest.fixture
 def chatty() -> Iterator[None]:
     logger = logging.getLogger("broker.jobs")

@@ -1,5 +1,6 @@
 """The README's quick start, word for word, and every interpreter, on three real nodes."""
 
+import json
 import re
 import subprocess
 import sys
@@ -90,6 +91,36 @@ def test_health_counts_jobs_and_nodes(bundle: Bundle) -> None:
     assert health["status"] == "healthy"
     assert health["active_nodes"] >= 3
     assert isinstance(health["jobs"], int)
+
+
+def test_a_clients_request_id_is_in_the_log_of_broker_agent_and_sandrun(bundle: Bundle) -> None:
+    """At the default level: `docker compose logs | grep ID` tells where a job went and how it ended."""
+    body = {"code": "print(1)"}
+    answer = bundle.http.post(f"{bundle.url}/submit", json=body, headers={"X-Request-Id": "nightly-8"}, timeout=30)
+    job_id = answer.json()["job_id"]
+    bundle.result(job_id)
+
+    def said() -> list[dict[str, Any]]:
+        printed = "".join(bundle.logs(container) for container in bundle.containers)
+        return [json.loads(line) for line in printed.splitlines() if "nightly-8" in line]
+
+    def events() -> set[tuple[str, str]]:
+        return {(line["source"].split(".")[0], line["event"]) for line in said()}
+
+    wanted = {
+        ("broker", "job was submitted"),
+        ("agent", "attempt_started"),
+        ("sandrun", "job started"),
+        ("sandrun", "job ended"),
+        ("agent", "attempt_ended"),
+    }
+    wait_until(lambda: wanted <= events(), seconds=10, what=f"{wanted - events()} in {said()}")
+    lines = [line for line in said() if line["event"].startswith("attempt_")]
+    assert {(line["job"], line["attempt"], line["fence"]) for line in lines} == {(job_id, 1, 1)}
+    assert {line["node"] for line in lines} == {bundle.get(f"/status/{job_id}").json()["node_id"]}
+    runs = [line for line in said() if line["source"].startswith("sandrun")]
+    assert {line["request"] for line in runs} == {f"{job_id}.1"}
+    assert {line["job"] for line in runs} == {line["sandrun_job"] for line in lines if "sandrun_job" in line}
 
 
 def test_many_jobs_spread_over_all_nodes(bundle: Bundle) -> None:

@@ -7,7 +7,15 @@ from collections.abc import Iterable
 from contextvars import ContextVar
 from typing import Final
 
-__all__ = ["LONGEST_REQUEST_ID", "REQUEST_HEADER", "REQUEST_ID", "TRACEPARENT", "request_id_of", "traceparent_of"]
+__all__ = [
+    "LONGEST_REQUEST_ID",
+    "REQUEST_HEADER",
+    "REQUEST_ID",
+    "TRACEPARENT",
+    "named",
+    "request_id_of",
+    "traceparent_of",
+]
 
 REQUEST_HEADER: Final = b"x-request-id"
 LONGEST_REQUEST_ID: Final = 128
@@ -27,6 +35,12 @@ def request_id_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
         if name == REQUEST_HEADER and _SANE.fullmatch(value):
             return value.decode("ascii")
     return f"{_PROCESS}-{next(_NUMBERS):x}"
+
+
+def named() -> bool:
+    """Whether the caller of the present call has given it its id."""
+    request_id = REQUEST_ID.get()
+    return bool(request_id) and not request_id.startswith(f"{_PROCESS}-")
 
 
 def traceparent_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes:

@@ -99,7 +99,7 @@ class Artifacts:
             except queue.Empty:
                 continue
             try:
-                with about(attempt.key.request_id):
+                with about(attempt.key.request_id, attempt.job.request_id):
                     self._send_all(attempt, completion, left)
             except SessionOverError as error:
                 self._on_session_over(attempt.session, error.reason)

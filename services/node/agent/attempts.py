@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterable
 from enum import Enum
+from typing import Any
 
 from agent.lease import Session
 from agent.model import Job, Key
@@ -45,6 +46,12 @@ class Attempt:
         """Its program has ended; its files are on their way."""
         self.began_at = self.submitted_at = self.ended_at = 0.0
         """Seconds since 1970, for its trace: it got a slot, sandrun took it, sandrun said how it ended; 0: not yet."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a log line says of it."""
+        named = {"submit_request": self.job.request_id} if self.job.request_id else {}
+        return {**self.key.facts, "attempt": self.job.attempt, **named}
 
     @property
     def settled(self) -> bool:

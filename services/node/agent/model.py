@@ -14,6 +14,7 @@ FAILURES = frozenset(
 
 
 _ODD = re.compile(r"[^A-Za-z0-9._-]")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 class Upload(NamedTuple):
@@ -76,6 +77,8 @@ class Job:
     """Further limits in sandrun's words."""
     follow: bool = False
     attempt: int = 1
+    request_id: str = ""
+    """Of the call that submitted it; empty when the broker does not say."""
     unreadable: str = ""
     """Why the rest could not be read; such a job is not run but still has to be answered for."""
 
@@ -105,9 +108,15 @@ class Job:
                 limits={_text(name): _finite(limit) for name, limit in (value.get("limits") or {}).items()},
                 follow=value.get("follow") is True,
                 attempt=int(value.get("attempt") or 1),
+                request_id=_request_id(value.get("request_id")),
             )
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             return cls(key=key, code="", interpreter="", unreadable=f"{type(error).__name__}: {error}"[:200])
+
+
+def _request_id(value: Any) -> str:
+    """Nothing else than an id gets into a header."""
+    return value if isinstance(value, str) and _REQUEST_ID.fullmatch(value) else ""
 
 
 def _upload(entry: Any) -> Upload:

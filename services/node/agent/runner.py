@@ -81,7 +81,7 @@ class Runner:
     def run(self, attempt: Attempt) -> None:
         """See the attempt to its end; returns when its slot can take another one."""
         attempt.began_at = time.time()
-        with about(attempt.key.request_id):
+        with about(attempt.key.request_id, attempt.job.request_id):
             self._run_named(attempt)
 
     def _run_named(self, attempt: Attempt) -> None:
@@ -190,6 +190,7 @@ class Runner:
             if not attempt.launched(taken.job_id):
                 self._stopper.kill(attempt)
                 break
+            LOG.info("attempt_started", **attempt.facts, sandrun_job=taken.job_id)
             return not taken.waits or self._starts(attempt)
         if attempt.stop is Stop.CANCEL:
             self._settlement.result(attempt, cancelled(attempt.key))

@@ -24,11 +24,13 @@ from agent.errors import (
 )
 from agent.submission import Body, FileBody
 from agent.transport import Answer, Transport
+from loglines import SUBMIT_REQUEST
 
 HEALTH_TIMEOUT = 3.0
 CALL_TIMEOUT = 10.0
 FILES_TIMEOUT = 120.0  # unpacking a large archive takes sandrun a while
 MOST_ENVIRONMENTS = 100  # that a node tells the broker of
+SUBMIT_REQUEST_HEADER = "X-Submit-Request-Id"  # ours has it in its log lines about the job
 STATUS_WAIT = 25  # seconds a waiting status holds, at most what the extension allows
 
 
@@ -142,11 +144,14 @@ class SandrunClient:
 
     def _call(self, method: str, path: str, read_timeout: float, body: Body | FileBody | None = None) -> Answer:
         kind = body.content_type if body else ""
+        named = {SUBMIT_REQUEST_HEADER: submitted} if body and (submitted := SUBMIT_REQUEST.get()) else None
         sent = False
         while True:
             data = body.open() if isinstance(body, FileBody) else body.data if body else None
             try:
-                return self._transport.call(method, path, data, content_type=kind, read_timeout=read_timeout)
+                return self._transport.call(
+                    method, path, data, content_type=kind, headers=named, read_timeout=read_timeout
+                )
             except NotReachedError as error:
                 raise SandrunGoneError(f"sandrun is not reached: {error}", sent=sent) from error
             except AnswerTimeoutError as error:

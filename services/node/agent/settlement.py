@@ -47,9 +47,7 @@ class Settlement:
         self._tracing.ran(attempt, completion.failure or "completed", completion.exit_code)
         LOG.info(
             "attempt_ended",
-            job=attempt.key.job_id,
-            fence=attempt.key.fence,
-            attempt=attempt.job.attempt,
+            **attempt.facts,
             failure=completion.failure,
             exit_code=completion.exit_code,
             wall_seconds=completion.usage.get("wall_seconds"),
@@ -61,7 +59,7 @@ class Settlement:
         """Give it back: the job runs elsewhere or later and no attempt is used up."""
         if not self._attempts.settle(attempt):
             return False
-        LOG.info("attempt_released", **attempt.key.facts, reason=reason)
+        LOG.info("attempt_released", **attempt.facts, reason=reason)
         self._releases.add(attempt, reason)
         self._metrics.ended("released")
         self._tracing.ran(attempt, "released")
@@ -71,7 +69,7 @@ class Settlement:
         """It is not this node's any more: forget it and say nothing."""
         if not self._attempts.settle(attempt):
             return False
-        LOG.warning("attempt_dropped", **attempt.key.facts, reason=reason)
+        LOG.warning("attempt_dropped", **attempt.facts, reason=reason)
         self._attempts.forget(attempt.key)
         self._metrics.ended("dropped")
         self._tracing.ran(attempt, "dropped")

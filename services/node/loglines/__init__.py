@@ -32,6 +32,7 @@ __all__ = [
     "FORMATS",
     "LEVELS",
     "REQUEST_ID",
+    "SUBMIT_REQUEST",
     "EventLog",
     "LineFormatter",
     "about",
@@ -45,6 +46,8 @@ FORMATS: Final = ("auto", "json", "text")
 LEVELS: Final = ("debug", "info", "warning", "error")
 REQUEST_ID: Final[ContextVar[str]] = ContextVar("request_id", default="")
 """Of the call that is being served; empty outside one."""
+SUBMIT_REQUEST: Final[ContextVar[str]] = ContextVar("submit_request", default="")
+"""The id of the request by which a client submitted the job that all this is about; empty when nobody said."""
 
 LONGEST_TEXT: Final = 4000
 LONGEST_TRACE: Final = 100
@@ -79,13 +82,14 @@ def always(**fields: object) -> None:
 
 
 @contextmanager
-def about(request_id: str) -> Iterator[None]:
-    """What this thread logs and calls meanwhile belongs to a request."""
-    token = REQUEST_ID.set(request_id)
+def about(request_id: str, submit_request: str = "") -> Iterator[None]:
+    """What this thread logs and calls meanwhile belongs to a request, and to a job that another one submitted."""
+    token, submit_token = REQUEST_ID.set(request_id), SUBMIT_REQUEST.set(submit_request)
     try:
         yield
     finally:
         REQUEST_ID.reset(token)
+        SUBMIT_REQUEST.reset(submit_token)
 
 
 class EventLog:
@@ -147,6 +151,8 @@ def _facts(_: Any, __: str, event: Any) -> dict[str, Any]:
     line = {"time": moment, "level": record.levelname.lower(), "event": event["event"], "source": record.name}
     if request := REQUEST_ID.get():
         line["request"] = request
+    if submit_request := SUBMIT_REQUEST.get():
+        line["submit_request"] = submit_request
     line.update(_ALWAYS)
     line.update(getattr(record, "fields", {}))
     if _trace_of is not None and isinstance(job := line.get("job"), str) and (trace_id := _trace_of(job)):

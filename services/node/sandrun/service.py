@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from loglines import REQUEST_ID, EventLog
+from loglines import REQUEST_ID, SUBMIT_REQUEST, EventLog
 from sandrun.archive import UnpackLimits
 from sandrun.identity import Identity, signed_text
 from sandrun.jobs.guard import MemoryGuard
@@ -102,7 +102,7 @@ class Service:
         self._rates.check(client, self.active_jobs(client), time.monotonic())
         job = await self._checked(parts, manifest_text, client)
         job.attach(asyncio.get_running_loop())
-        job.request = REQUEST_ID.get()
+        job.request, job.submit_request = REQUEST_ID.get(), SUBMIT_REQUEST.get()
         place = self.pool.submit(job)
         self.store.add(job)
         log.debug("job was submitted", job=job.id, interpreter=job.interpreter)

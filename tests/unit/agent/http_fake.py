@@ -29,6 +29,7 @@ class FakeServer:
         self.changed = threading.Condition(self.lock)
         self.calls: Counter[str] = Counter()
         self.request_ids: list[tuple[str, str | None]] = []
+        self.submit_requests: list[tuple[str, str | None]] = []
         self.lose: Counter[str] = Counter()
         self.mute = False
         self.refuse: dict[str, list[tuple[int, dict[str, Any]]]] = {}
@@ -75,6 +76,7 @@ class FakeServer:
         with self.changed:
             self.calls[path] += 1
             self.request_ids.append((path, handler.headers["X-Request-Id"]))
+            self.submit_requests.append((path, handler.headers["X-Submit-Request-Id"]))
             self.changed.notify_all()
             if self.raw.get(path):
                 raise RawAnswerError(self.raw[path].pop(0))

@@ -56,6 +56,23 @@ def test_secrets_and_code_stay_out(broker: FakeBroker, start_agent: StartAgent, 
     assert ended["node"] == next(line["node"] for line in said if line["event"] == "registered")
 
 
+def test_sandrun_and_the_log_are_told_by_which_request_a_job_came(
+    broker: FakeBroker, sandrun: FakeSandrun, start_agent: StartAgent, lines: Lines
+) -> None:
+    broker.submit("a", request_id="nightly-8")
+    broker.submit("b", request_id="forged\r\nX-Evil: 1")
+    agent = start_agent()
+    for job in "ab":
+        broker.wait_status(job, "completed")
+    agent.drain()
+    assert sorted(said or "" for path, said in sandrun.submit_requests if path == "/submit") == ["", "nightly-8"]
+    life = [line for line in lines() if line.get("submit_request") == "nightly-8"]
+    assert {line["job"] for line in life} == {"a"}
+    events = [line["event"] for line in life]
+    assert [event for event in events if event.startswith("attempt_")] == ["attempt_started", "attempt_ended"]
+    assert all({"attempt", "fence", "node"} <= line.keys() for line in life if line["event"].startswith("attempt_"))
+
+
 def test_what_others_say_begins_no_line(
     broker: FakeBroker, sandrun: FakeSandrun, start_agent: StartAgent, lines: Lines
 ) -> None:

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from broker.context import REQUEST_ID, request_id_of
 from broker.domain.words import AttemptOutcome, Failure, JobStatus
 from broker.service.joblog import MOST_A_SECOND, SUM_SECONDS, JobLog
 from broker.store.changes import Step
+from broker.store.records.submission import SubmittedJob
 
 P, A, R, C, F = JobStatus.PENDING, JobStatus.ASSIGNED, JobStatus.RUNNING, JobStatus.COMPLETED, JobStatus.FAILED
 
@@ -51,6 +53,30 @@ def test_what_went_wrong_is_written_at_a_bounded_rate(caplog: pytest.LogCaptureF
     assert len(caplog.records) == 2 + MOST_A_SECOND
     jobs.tick(SUM_SECONDS)
     assert lines(caplog)[-1] == ("jobs", {"seconds": 60, "again": 1002, "unwritten": 1000 - MOST_A_SECOND})
+
+
+def test_a_submit_whose_caller_named_it_is_written_at_a_bounded_rate(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    jobs = JobLog(lambda node: None)
+    two = [SubmittedJob("job-1", P), SubmittedJob("job-2", P)]
+    for headers in ((), ((b"x-request-id", b"no id"),)):
+        token = REQUEST_ID.set(request_id_of(headers))
+        jobs.submitted(two, "k", 1.0)
+        REQUEST_ID.reset(token)
+    jobs.submitted(two, "k", 1.0)
+    assert lines(caplog) == [], "nobody named it"
+    token = REQUEST_ID.set(request_id_of(((b"x-request-id", b"nightly-8"),)))
+    jobs.submitted(two[:1], "k", 1.0)
+    jobs.submitted(two, "k", 2.0)
+    jobs.submitted([], None, 2.0)
+    for _ in range(1000):
+        jobs.submitted(two, "k", 3.0)
+    REQUEST_ID.reset(token)
+    facts = {"job": "job-1", "key": "k", "cached": False}
+    assert lines(caplog)[:2] == [("job was submitted", facts), ("job was submitted", facts | {"jobs": 2})]
+    assert len(caplog.records) == 2 + MOST_A_SECOND
+    jobs.take([step(R, P, node_id="n", outcome=AttemptOutcome.NODE_LOST)], 3.0)
+    assert len(caplog.records) == 3 + MOST_A_SECOND, "what goes wrong is not crowded out"
 
 
 def test_ends_that_are_nobodys_wish_are_written(caplog: pytest.LogCaptureFixture) -> None:

@@ -65,7 +65,8 @@ def test_nobody_writes_the_log_but_sandrun(tmp_path: Path, form: str, printed: P
         head = {"content-type": "multipart/form-data; boundary=canary"}
         node.client.post("/submit", content=b"canary", headers=head)
         raw(node, b"canary nonsense \x1b[31m\r\n\r\n")
-        raw(node, b"GET / HTTP/1.1\r\nhost: canary\r\nx-request-id: canary.\r\nconnection: close\r\n\r\n")
+        ids = b"x-request-id: canary.\r\nx-submit-request-id: canary canary\r\n"
+        raw(node, b"GET / HTTP/1.1\r\nhost: canary\r\n" + ids + b"connection: close\r\n\r\n")
     lines = printed()
     assert len(lines) > 6
     assert all(char.isprintable() for line in lines for char in line)
@@ -84,6 +85,7 @@ def test_nobody_writes_the_log_but_sandrun(tmp_path: Path, form: str, printed: P
 def test_a_calls_id_is_answered_and_in_the_lines_of_its_job(tmp_path: Path, printed: Printed) -> None:
     with a_node(tmp_path, FakeLauncher(program)) as node:
         node.client.headers["X-Request-Id"] = "0199-a.3"
+        node.client.headers["X-Submit-Request-Id"] = "nightly-8"
         job = node.submit()
         node.ended(job)
         for path in ("/", "/nowhere", f"/status/{job}", "/status/nobody", "/openapi.json"):
@@ -93,7 +95,8 @@ def test_a_calls_id_is_answered_and_in_the_lines_of_its_job(tmp_path: Path, prin
         assert re.fullmatch(r"[0-9a-f]{10}-[0-9a-f]+", made)
     life = [each for each in map(json.loads, printed()) if each.get("job") == job]
     assert [each["event"] for each in life] == ["job was submitted", "job started", "job ended"]
-    assert {each["request"] for each in life} == {"0199-a.3"}
+    assert {(each["request"], each["submit_request"]) for each in life} == {("0199-a.3", "nightly-8")}
+    assert [each["level"] for each in life] == ["debug", "info", "info"]
 
 
 def test_wrong_settings_are_named() -> None:

@@ -174,6 +174,7 @@ def claimed_json(job: ClaimedJob) -> dict[str, Any]:
         "limits": {},
         "attempt": job.attempt,
         "fence": job.fence,
+        "request_id": job.request_id,
     }
     if job.spec:
         content.update(json.loads(job.spec))

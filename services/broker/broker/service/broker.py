@@ -147,7 +147,9 @@ class Broker:
         self.queries = Queries(store, book, self.waits, clock, settings)
         self.webhooks = Webhooks(store.webhooks, store.result, Caller(clock, settings), clock)
         self.reaper = Reaper(store, book, queue, self.links, self.files, self.webhooks, self.joblog, clock, settings)
-        self.submits = Submits(store, book, queue, self.fair, clock, settings, self.quotas, self.webhooks, self.tally)
+        self.submits = Submits(
+            store, book, queue, self.fair, clock, settings, self.quotas, self.webhooks, self.tally, self.joblog
+        )
         if self.sink is not None:
             self.traces = Traces(self.sink, store.histories, clock)
             self.submits.on_stored = self.traces.submitted

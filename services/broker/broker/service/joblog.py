@@ -1,14 +1,17 @@
 """What happens to jobs, in the log. What is ordinary (claimed, started, ended) is written at debug only and summed up
 once a minute: at thousands a second a line each would cost more than the work. What went wrong is written one by one,
-at a bounded rate: a node that is lost with a thousand jobs is one event, not a thousand.
+at a bounded rate: a node that is lost with a thousand jobs is one event, not a thousand. So is a submit whose caller
+gave it an id: he may look for it.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
+from broker.context import named
 from broker.domain.words import AttemptOutcome, Failure, JobStatus
 from broker.logs import EventLog
 from broker.store.changes import Step
+from broker.store.records.submission import SubmittedJob
 
 __all__ = ["JobLog"]
 
@@ -16,9 +19,9 @@ log = EventLog("broker.jobs")
 
 SUM_SECONDS = 60.0
 MOST_A_SECOND = 20
-"""Lines about what went wrong; the rest is counted in the sum as `unwritten`."""
+"""Lines about what went wrong; the rest is counted in the sum as `unwritten`. As many about submits."""
 _SUBMITTED = (None, JobStatus.PENDING)
-"""Written by service.submit, which knows the request."""
+"""Written by `submitted`, which knows the request."""
 _WRONG = (AttemptOutcome.NODE_LOST, AttemptOutcome.PLATFORM, AttemptOutcome.OVERDUE)
 _WRONG_ENDS = (Failure.REJECTED, Failure.EXPIRED)
 _AGAIN = {
@@ -30,6 +33,22 @@ _AGAIN = {
 }
 
 
+class _Ration:
+    """MOST_A_SECOND lines."""
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._written = 0
+
+    def takes(self, now: float) -> bool:
+        """Whether one more line may be written."""
+        second = int(now)
+        if second != self._second:
+            self._second, self._written = second, 0
+        self._written += 1
+        return self._written <= MOST_A_SECOND
+
+
 class JobLog:
     """Fed with what commits changed. `session_of` a node: the number of its present session."""
 
@@ -37,8 +56,8 @@ class JobLog:
         self._session_of = session_of
         self._sums: Counter[str] = Counter()
         self._summed_at: float | None = None
-        self._second = 0
-        self._written = 0
+        self._wrongs = _Ration()
+        self._submits = _Ration()
 
     def take(self, steps: Iterable[Step], now: float) -> None:
         """Write or count changes that were committed by `now`."""
@@ -58,6 +77,15 @@ class JobLog:
             elif chatty and (step.old, step.new) != _SUBMITTED:
                 log.debug(self._event(step), **self._facts(step))
 
+    def submitted(self, jobs: Sequence[SubmittedJob], owner: str | None, now: float) -> None:
+        """Write what the present call has stored: each job at debug, a line for the call if its caller has named it."""
+        if log.is_chatty:
+            for job in jobs:
+                log.debug("job was submitted", job=job.id, key=owner, cached=job.cached)
+        elif jobs and named() and self._submits.takes(now):
+            more = {"jobs": len(jobs)} if len(jobs) > 1 else {}
+            log.info("job was submitted", job=jobs[0].id, key=owner, cached=jobs[0].cached, **more)
+
     def tick(self, now: float) -> None:
         """Sum up what there was since the last sum, if its time has come."""
         if self._summed_at is None:
@@ -71,11 +99,7 @@ class JobLog:
             log.info("jobs", seconds=round(seconds), **sums)
 
     def _write_wrong(self, step: Step, now: float) -> None:
-        second = int(now)
-        if second != self._second:
-            self._second, self._written = second, 0
-        self._written += 1
-        if self._written > MOST_A_SECOND:
+        if not self._wrongs.takes(now):
             self._sums["unwritten"] += 1
         elif step.new is JobStatus.PENDING or step.failure in _WRONG_ENDS:
             log.info(self._event(step), **self._facts(step))

@@ -14,9 +14,9 @@ from broker.domain.limits import JOB_BYTES
 from broker.domain.placement import JobClass
 from broker.domain.words import JobStatus
 from broker.errors import IdempotencyConflictError, InvalidFieldError, LimitError, OverloadedError
-from broker.logs import EventLog
 from broker.service.callbacks import check_url
 from broker.service.job_ids import new_job_id
+from broker.service.joblog import JobLog
 from broker.service.matching import ClaimQueue
 from broker.service.quotas import Quotas
 from broker.service.sessions import SessionBook
@@ -27,8 +27,6 @@ from broker.store.base import Store
 from broker.store.records.job import StoredFile
 from broker.store.records.submission import Idempotency, NewJob, Submission, SubmitOutcome, Webhook
 from broker.wire.jobs import SubmitJob, UploadJob
-
-log = EventLog("broker.jobs")
 
 __all__ = ["COMMON_INTERPRETERS", "Submits"]
 
@@ -74,10 +72,12 @@ class Submits:
         quotas: Quotas,
         webhooks: Webhooks,
         tally: Tally,
+        joblog: JobLog,
     ) -> None:
         self.on_stored: Callable[[SubmitOutcome, float], None] | None = None
         """Told what a call stored, and when it came."""
         self._tally = tally
+        self._joblog = joblog
         self._webhooks = webhooks
         self._store = store
         self._book = book
@@ -133,9 +133,7 @@ class Submits:
             raise IdempotencyConflictError
         if self.on_stored is not None:
             self.on_stored(outcome, now)
-        if log.is_chatty:
-            for stored_job in outcome.jobs:
-                log.debug("job was submitted", job=stored_job.id, key=owner, cached=stored_job.cached)
+        self._joblog.submitted(outcome.jobs, owner, now)
         return outcome
 
     def _owe(self, jobs: Sequence[NewJob], kept: Collection[str]) -> None:

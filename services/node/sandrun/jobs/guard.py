@@ -53,7 +53,7 @@ class MemoryGuard:
             return False
         largest = max(jobs, key=lambda job: job.memory_now)
         facts = {"used_mb": used >> 20, "limit_mb": self._memory.limit_bytes >> 20}
-        log.warning("memory is short: the largest job ends", job=largest.id, request=largest.request, **facts)
+        log.warning("memory is short: the largest job ends", **largest.facts, **facts)
         largest.evict(EVICTED)
         return True
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from sandrun.jobs.manifest import Manifest
 from sandrun.jobs.news import News
@@ -66,6 +67,7 @@ class Job:
     _cancel_fd: int = -1
     _cancelled: bool = False
     request: str = ""  #: id of the call that submitted it, for the log
+    submit_request: str = ""  #: id of the request that this call was made for, if it said
     evicted: str | None = None  #: why the node itself ended the job, if it did
     memory_now: int = 0  #: bytes, by the last sample
     standing: News = field(default_factory=News)  #: of the status
@@ -75,6 +77,12 @@ class Job:
         keep = self.manifest.limits.output_keep_bytes
         self.stdout, self.stderr = OutputBuffer(keep), OutputBuffer(keep)
         self.input_bytes = sum(len(file.data) for file in self.files) + len(self.manifest.stdin)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a log line says of it."""
+        named = {"submit_request": self.submit_request} if self.submit_request else {}
+        return {"job": self.id, "request": self.request, **named}
 
     # Cancelling
 

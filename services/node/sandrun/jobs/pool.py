@@ -176,11 +176,11 @@ class SlotPool:
                 self._running.add(job)
             job.status = JobStatus.RUNNING
             job.announce()
-            log.debug("job started", job=job.id, request=job.request)
+            log.info("job started", **job.facts)
             try:
                 outcome = self._run(job)
             except Exception:
-                log.crash("running a job failed", job=job.id, request=job.request)
+                log.crash("running a job failed", **job.facts)
                 outcome = Outcome(failure=Failure.PLATFORM, message="the node failed while it ran the job; see its log")
             with self._condition:
                 self._running.discard(job)
@@ -194,4 +194,4 @@ class SlotPool:
         job.finished = time.monotonic()
         job.status = JobStatus.COMPLETED if outcome.failure is None else JobStatus.FAILED
         job.announce()
-        log.debug("job ended", job=job.id, request=job.request, failure=outcome.failure, exit_code=outcome.exit_code)
+        log.info("job ended", **job.facts, failure=outcome.failure, exit_code=outcome.exit_code)

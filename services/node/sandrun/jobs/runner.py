@@ -39,7 +39,7 @@ class JobRunner:
         try:
             sandbox = self.launcher.start(self._spec(job))
         except LaunchError as error:
-            log.error("no sandbox could be built", job=job.id, request=job.request, error=error)
+            log.error("no sandbox could be built", **job.facts, error=error)
             return Outcome(failure=Failure.PLATFORM, message=f"the sandbox could not be built: {error}")
         try:
             streams = Streams(job.stdout, job.stderr, job.progress.announce, job.sampled)

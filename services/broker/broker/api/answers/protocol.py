@@ -1,5 +1,7 @@
 """What nodes' calls answer."""
 
+from pydantic import Field
+
 from broker.api.answers.base import Answer
 from broker.domain.words import LostReason
 
@@ -95,6 +97,7 @@ class ClaimedJob(Answer):
     limits: dict[str, int]
     attempt: int
     fence: int
+    request_id: str | None = Field(description="X-Request-Id of the call that submitted it, for the node's log.")
 
 
 class ClaimAnswer(Answer):

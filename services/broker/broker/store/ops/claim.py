@@ -123,7 +123,7 @@ def _assign(tx: Transaction, request: ClaimRequest, seqs: list[int], now: float,
 
 
 def _with_inputs(tx: Transaction, rows: list[Row]) -> tuple[ClaimedJob, ...]:
-    inputs = {seq: (code, spec) for seq, code, spec in tx.rows(life.INPUTS, {"seqs": id_list(row[0] for row in rows)})}
+    inputs = {seq: rest for seq, *rest in tx.rows(life.INPUTS, {"seqs": id_list(row[0] for row in rows)})}
     return tuple(
         ClaimedJob(job_id, interpreter, timeout, attempt, fence, *inputs[seq])
         for seq, job_id, interpreter, timeout, attempt, fence, *_ in rows

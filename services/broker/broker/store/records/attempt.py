@@ -52,6 +52,8 @@ class ClaimedJob:
     fence: int
     code: str
     spec: str | None
+    request_id: str | None
+    """Of the call that submitted it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,7 +125,9 @@ OPEN_ATTEMPTS = compiled(
     )
 )
 INPUTS = compiled(
-    select(job_inputs.c.seq, job_inputs.c.code, job_inputs.c.spec).where(job_inputs.c.seq.in_(each("seqs")))
+    select(job_inputs.c.seq, job_inputs.c.code, job_inputs.c.spec, job_inputs.c.request_id).where(
+        job_inputs.c.seq.in_(each("seqs"))
+    )
 )
 INPUT_SIZES = compiled(
     select(
