@@ -109,6 +109,10 @@ def test_long_names_stay_on_a_small_screen(chromium: Browser, tmp_path: Path) ->
         for address, wanted in (("", "table.queue"), (f"jobs/{job}", ".step a"), (f"nodes/{node['node_id']}", ".held")):
             opened.go(f"#/{address}").locator(wanted).first.wait_for()
             assert opened.page.evaluate(OVERFLOW) <= 0, address
+        opened.go("#/")
+        tile = opened.page.locator(".tile", has_text="Running")
+        expect(tile.locator("a")).to_have_text("0")
+        expect(tile.locator("small")).to_contain_text("1 assigned")
         opened.forgive("status of 401")
 
 

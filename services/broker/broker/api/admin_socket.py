@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from broker.api.keys import key_json, make_key, revoke_key, rotate_key
+from broker.api.keys import key_json, keys_json, make_key, revoke_key, rotate_key
 from broker.errors import BrokerError
 from broker.logs import EventLog
 from broker.service.broker import Broker
@@ -106,7 +106,7 @@ class AdminSocket:
             case "create":
                 return await make_key(broker, CreateKey.model_validate(ask.body))
             case "list":
-                return {"keys": [key_json(held) for held in broker.keys], "auth": broker.settings.auth}
+                return {"keys": keys_json(broker), "auth": broker.settings.auth}
             case "rotate":
                 return await rotate_key(broker, ask.key_id, RotateKey.model_validate(ask.body))
             case "limits":

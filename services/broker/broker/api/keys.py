@@ -18,7 +18,7 @@ from broker.service.broker import Broker
 from broker.service.keys import Held
 from broker.wire.keys import CreateKey, KeyLimits, RotateKey
 
-__all__ = ["key_json", "make_key", "revoke_key", "rotate_key", "router"]
+__all__ = ["key_json", "keys_json", "make_key", "revoke_key", "rotate_key", "router"]
 
 router = APIRouter(route_class=LeanRoute, tags=["keys"])
 
@@ -35,7 +35,7 @@ async def create(request: Request, body: CreateKey) -> Response:
 @router.get("/keys", response_model=KeysAnswer, responses=errors(401, 403, 409, 429, 503))
 async def list_keys(request: Request) -> Response:
     """All keys, the oldest first, without their secrets."""
-    return Json({"keys": [key_json(held) for held in _open_broker(request).keys]})
+    return Json({"keys": keys_json(_open_broker(request))})
 
 
 @router.get("/keys/{key_id}", response_model=KeyAnswer, responses=errors(401, 403, 404, 409, 422, 429, 503))
@@ -83,6 +83,12 @@ async def revoke_key(broker: Broker, key_id: str, *, evict: bool, by: str | None
     held = await broker.keys.revoke(key_id)
     evicted = await broker.nodes.evict(key_id, by) if evict else []
     return {**key_json(held), "evicted_nodes": evicted}
+
+
+def keys_json(broker: Broker) -> list[dict[str, Any]]:
+    """All keys as they may be shown."""
+    broker.keys.date_uses()
+    return [key_json(held) for held in broker.keys]
 
 
 def key_json(held: Held) -> dict[str, Any]:

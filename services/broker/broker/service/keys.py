@@ -207,6 +207,13 @@ class Keys:
         log.info("key was revoked", key=key_id)
         return held
 
+    def date_uses(self) -> None:
+        """Let keys that were used since then say so already: whoever looks at the list has just used one."""
+        now = self._clock.now()
+        for held in self:
+            if held.used:
+                held.key = replace(held.key, last_used_at=now)
+
     async def save_uses(self) -> None:
         """Write down which keys were used since the last time."""
         now = self._clock.now()

@@ -27,7 +27,7 @@ class KeyAnswer(Answer):
     created_at: str
     expires_at: str | None
     revoked_at: str | None
-    last_used_at: str | None = Field(description="Written down within half a minute.")
+    last_used_at: str | None = Field(description="Within half a minute; a crash of the broker forgets as much.")
     old_secret_until: str | None = Field(description="After a rotation: how long the secret before it stays good.")
     limits: dict[str, int | None] = Field(description="Its own; null: the settings', 0: none.")
 

@@ -35,12 +35,14 @@ function Tiles({ overview: { jobs, nodes, hour } }) {
   const ended = hour.completed + hour.failed;
   return html`<dl class="tiles">
     <${Tile} name="Waiting" value=${count(jobs.pending)} href=${link("jobs", { status: "pending" })} note=${hour.wait_p50 === null ? "nothing waited" : `${duration(hour.wait_p50)} typical wait`} />
-    <${Tile} name="Running" value=${count(jobs.assigned + jobs.running)} href=${link("jobs", { status: "running" })} note=${`${count(nodes.slots_used)} of ${plural(nodes.slots, "slot")} in use`} />
+    <${Tile} name="Running" value=${count(jobs.running)} href=${link("jobs", { status: "running" })} note=${taken(jobs, nodes)} />
     <${Tile} name="Completed" value=${count(hour.completed)} href=${link("jobs", { status: "completed" })} note="in the last hour" />
     <${Tile} name="Failed" value=${count(hour.failed)} href=${link("jobs", { status: "failed" })} note=${ended ? `${percent(hour.failed / ended)} of the last hour` : "in the last hour"} tone=${hour.failed > MANY_FAILED * ended ? "bad" : null} />
     <${Tile} name="Nodes" value=${count(nodes.active)} href=${link("nodes")} note=${troubles(nodes)} tone=${nodes.silent ? "bad" : null} />
   </dl>`;
 }
+
+const taken = (jobs, nodes) => `${count(nodes.slots_used)} of ${plural(nodes.slots, "slot")} in use${jobs.assigned ? `, ${count(jobs.assigned)} assigned` : ""}`;
 
 const troubles = (nodes) => [nodes.silent && `${count(nodes.silent)} silent`, nodes.draining && `${count(nodes.draining)} draining`].filter(Boolean).join(", ") || "all active";
 
