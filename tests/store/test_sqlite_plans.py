@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from broker.store.migrate import migrate
-from broker.store.sql import history, life, nodes, reads, upkeep
+from broker.store.sql import history, life, nodes, reads, upkeep, webhooks
 
 DEPTH = 20_000
 """Jobs in the table: a fifth each of pending, waiting, held, completed and failed."""
@@ -41,6 +41,9 @@ EXPECTED = {
     "sweep: promote": (upkeep.PROMOTE, "job_due"),
     "sweep: next due": (upkeep.NEXT_DUE, "job_due"),
     "sweep: expired": (upkeep.EXPIRED, "job_expiry"),
+    "sweep: webhooks": (webhooks.DELETE_OF_JOBS, "webhook_job"),
+    "webhooks: whose job has gone": (webhooks.DELETE_LEFT, "sqlite_autoindex_job_states_1"),
+    "webhooks: looked at": (webhooks.PAGE, "sqlite_autoindex_job_states_1"),
     "submit: a cached success": (life.CACHED_SUCCESS, "job_dedupe"),
     "submit: a twin under way": (life.RUNNING_TWIN, "job_single_flight"),
     "end: followers": (life.FOLLOWERS, "job_followers"),
@@ -82,7 +85,11 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Conne
 
 
 def plan(database: sqlite3.Connection, sql: str) -> list[str]:
-    parameters = dict.fromkeys(re.findall(r":(\w+)", sql), 1) | {"seqs": "[1]", "ids": '["job-1"]'}
+    parameters = dict.fromkeys(re.findall(r":(\w+)", sql), 1) | {
+        "seqs": "[1]",
+        "ids": '["job-1"]',
+        "job_ids": '["job-1"]',
+    }
     return [row[3] for row in database.execute("EXPLAIN QUERY PLAN " + sql, parameters)]
 
 

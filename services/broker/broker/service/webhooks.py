@@ -27,7 +27,6 @@ log = EventLog(__name__)
 RETRIES = (5.0, 30.0, 120.0, 600.0, 3600.0, 3 * 3600.0, 6 * 3600.0)
 """Seconds before each further try, ± 20 %: about ten hours in all."""
 DELIVERIES_KEPT = 20
-FORGET_EVERY_SECONDS = 60.0
 LONGEST_WRITE_PAUSE_SECONDS = 30.0
 GONE = 410
 """What a receiver answers that wants no more (Standard Webhooks)."""
@@ -49,7 +48,8 @@ class Webhooks:
         self._tasks: set[asyncio.Task[None]] = set()
         self._hurry: dict[str, asyncio.Event] = {}
         """By webhook id, while it is being delivered: set to try at once."""
-        self._forgot_at = 0.0
+        self._looked_to: str | None = ""
+        """How far what earlier versions left was looked for; None when that is done."""
         self.deliveries = {"delivered": 0, "retried": 0, "failed": 0}
         """What became of each try; `failed`: there is no other."""
 
@@ -106,11 +106,9 @@ class Webhooks:
         return count
 
     async def tick(self) -> None:
-        """Forget what went with its job; called about twice a second."""
-        now = self._clock.now()
-        if now - self._forgot_at >= FORGET_EVERY_SECONDS:
-            self._forgot_at = now
-            await self._store.forget()
+        """Drop what earlier versions left of jobs that are gone, some at a time; called about twice a second."""
+        if self._looked_to is not None:
+            self._looked_to = await self._store.drop_left(self._looked_to)
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.ensure_future(work)

@@ -1,15 +1,17 @@
 """What the store keeps for webhooks."""
 
-from typing import Protocol
+import json
+from typing import Any, Protocol
 
 from broker.store.reader import Reader
 from broker.store.records.submission import Webhook
 from broker.store.sql import webhooks
+from broker.store.transaction import Transaction
 from broker.store.writer import GroupWriter
 
 __all__ = ["SqliteWebhooks", "WebhookStore"]
 
-FORGET_AT_A_TIME = 500
+LOOKED_AT_A_TIME = 500
 
 
 class WebhookStore(Protocol):
@@ -27,8 +29,8 @@ class WebhookStore(Protocol):
         """Write down what became of it."""
         ...
 
-    async def forget(self) -> None:
-        """Drop settled ones whose job is gone, some at a time."""
+    async def drop_left(self, after: str) -> str | None:
+        """Look at some, in the order of their ids, and drop settled ones whose job is gone; where to go on."""
         ...
 
 
@@ -48,7 +50,7 @@ class SqliteWebhooks:
         return [Webhook(*row) for row in self._reader.rows(webhooks.OF_JOB, job_id=job_id)]
 
     async def save(self, webhook: Webhook) -> None:
-        """Write down what became of it."""
+        """Write down what became of it; a settled one goes when its job has gone."""
         row = {
             "at_id": webhook.id,
             "new_state": webhook.state,
@@ -57,8 +59,19 @@ class SqliteWebhooks:
             "new_payload": webhook.payload,
             "new_deliveries": webhook.deliveries,
         }
-        await self._writer.submit(lambda tx: tx.run(webhooks.SAVE, row))
+        await self._writer.submit(lambda tx: _save(tx, row))
 
-    async def forget(self) -> None:
-        """Drop settled ones whose job is gone."""
-        await self._writer.submit(lambda tx: tx.run(webhooks.FORGET, {"limit": FORGET_AT_A_TIME}))
+    async def drop_left(self, after: str) -> str | None:
+        """Drop some settled ones whose job is gone."""
+        return await self._writer.submit(lambda tx: _drop_left(tx, after))
+
+
+def _save(tx: Transaction, row: dict[str, Any]) -> None:
+    tx.run(webhooks.SAVE, row)
+    tx.run(webhooks.DELETE_LEFT, {"at_id": row["at_id"]})
+
+
+def _drop_left(tx: Transaction, after: str) -> str | None:
+    page = tx.rows(webhooks.PAGE, {"after": after, "limit": LOOKED_AT_A_TIME})
+    tx.run(webhooks.DELETE, {"ids": json.dumps([name for name, left in page if left])})
+    return page[-1][0] if len(page) == LOOKED_AT_A_TIME else None

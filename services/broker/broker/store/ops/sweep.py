@@ -1,5 +1,6 @@
 """What happens because time passes: jobs come due, run over, expire; results are deleted; silent nodes are rescued."""
 
+import json
 from collections.abc import Iterable
 
 from broker.domain.barring import barred_from
@@ -9,7 +10,7 @@ from broker.store.ops import files, node_events
 from broker.store.ops.ending import Judged, end_pending, settle
 from broker.store.records.attempt import Ref
 from broker.store.records.upkeep import SweepPolicy, Swept
-from broker.store.sql import life, upkeep
+from broker.store.sql import life, upkeep, webhooks
 from broker.store.transaction import Transaction, id_list
 
 __all__ = ["promote", "reject_class", "rescue", "sweep"]
@@ -131,4 +132,5 @@ def _delete_expired(tx: Transaction, now: float, policy: SweepPolicy) -> int:
     ):
         tx.run(statement, {"seqs": seqs})
     files.forget(tx, seqs)
+    tx.run(webhooks.DELETE_OF_JOBS, {"job_ids": json.dumps([job_id for _, job_id, *_ in rows])})
     return len(rows)

@@ -1,8 +1,8 @@
 """Statements about webhooks."""
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import and_, bindparam, delete, insert, select, update
 
-from broker.store.sql.compile import compiled, word
+from broker.store.sql.compile import compiled, each, word
 from broker.store.tables import job_states, webhooks
 
 w = webhooks.c
@@ -33,16 +33,15 @@ SAVE = compiled(
         deliveries=p("new_deliveries"),
     )
 )
-FORGET = compiled(
-    # What is settled goes when its job has gone.
-    delete(webhooks).where(
-        w.id.in_(
-            select(w.id)
-            .where(
-                w.state != word("owed"),
-                ~select(job_states.c.seq).where(job_states.c.id == w.job_id).exists(),
-            )
-            .limit(p("limit"))
-        )
-    )
+_settled = w.state != word("owed")
+_job_is_gone = ~select(job_states.c.seq).where(job_states.c.id == w.job_id).exists()
+DELETE_OF_JOBS = compiled(
+    # What is still owed is told although its job has gone.
+    delete(webhooks).where(w.job_id.in_(each("job_ids")), _settled)
 )
+DELETE_LEFT = compiled(delete(webhooks).where(w.id == p("at_id"), _settled, _job_is_gone))
+PAGE = compiled(
+    # Some at a time, with whether they are left over.
+    select(w.id, and_(_settled, _job_is_gone)).where(w.id > p("after")).order_by(w.id).limit(p("limit"))
+)
+DELETE = compiled(delete(webhooks).where(w.id.in_(each("ids"))))
