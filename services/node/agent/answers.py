@@ -11,7 +11,8 @@ from agent.errors import BadAnswerError, BrokerAwayError, BrokerRefusedError, Se
 _SESSION_WORDS = {"unknown_node", "session_ended"}
 _NODE_CALLS = {"/heartbeat", "/claim"}
 # A refusal that is no JSON comes from something in the broker's place, unless it is an old broker's way to say that it
-# has no such call.
+# has no such call (by these statuses).
+_NO_SUCH_CALL = {404, 405}
 _NOT_EVERY_BROKERS = {"/link", "/start", "/release", "/progress", "/complete/batch"}
 _NOT_NOW = {408, 425, 429}
 _TOO_LARGE = 413
@@ -30,7 +31,8 @@ def check(path: str, status: int, said: dict[str, Any] | None, retry_after: floa
         raise SessionOverError(reason)
     if status >= 500 or status in _NOT_NOW:
         raise BrokerAwayError(message, retry_after)
-    if not error and status != _TOO_LARGE and path not in _NOT_EVERY_BROKERS:
+    no_such_call = path in _NOT_EVERY_BROKERS and status in _NO_SUCH_CALL
+    if not error and status != _TOO_LARGE and not no_such_call:
         raise BrokerAwayError(f"{message} without a word of the broker's; does something stand in its place?")
     if status == 404 and path in _NODE_CALLS and not reason:
         raise SessionOverError("unknown_node")  # brokers without reasons say it with the bare status

@@ -8,6 +8,7 @@ result, so that a broker that was restarted in between can be sent them again.
 import queue
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,6 +30,7 @@ LOG = EventLog("agent.artifacts")
 RETRY_BASE, RETRY_CAP = 0.2, 5.0
 MOST_NAMED = 200  # dropped files that a completion names
 SANDRUN_NAMES = 100  # dropped files that our sandrun names
+FORGET_EVERY = 5.0  # seconds: between two looks for files that nobody wants any more
 TRIES = 5  # of one file whose content sandrun gives with another checksum than it said
 
 
@@ -76,8 +78,10 @@ class Artifacts:
         transfers: Transfers,
         sandrun: SandrunClient,
         settlement: Settlement,
+        wanted: Callable[[Key], bool],
         on_session_over: Callable[[Session, str], None],
     ) -> None:
+        self._wanted = wanted
         self._transfers = transfers
         self._sandrun = sandrun
         self._settlement = settlement
@@ -85,6 +89,7 @@ class Artifacts:
         self._waiting: queue.Queue[tuple[Attempt, Completion, Left]] = queue.Queue()
         self._kept: dict[Key, Left] = {}
         self._lock = threading.Lock()
+        self._forget_at = 0.0
 
     def hand_over(self, attempt: Attempt, completion: Completion, left: Left) -> None:
         """Settle this attempt when its files are sent. As many wait as the broker lets this node hold attempts."""
@@ -94,6 +99,7 @@ class Artifacts:
     def run(self, stop: threading.Event) -> None:
         """Send what is handed over, until `stop` is set."""
         while not stop.is_set():
+            self._forget_unwanted()
             try:
                 attempt, completion, left = self._waiting.get(timeout=0.5)
             except queue.Empty:
@@ -140,6 +146,18 @@ class Artifacts:
             except SandrunGoneError as error:
                 LOG.debug("not_forgotten", **key.facts, error=str(error))
 
+    def _forget_unwanted(self) -> None:
+        """Files of attempts that end otherwise than by a delivered result: lost, rescued, of a session that is over."""
+        with self._lock:
+            now = time.monotonic()
+            if now < self._forget_at:
+                return
+            self._forget_at = now + FORGET_EVERY
+            kept = list(self._kept)
+        for key in kept:
+            if not self._wanted(key):
+                self.done(key)
+
     def _send_all(self, attempt: Attempt, completion: Completion, left: Left) -> None:
         with self._lock:
             self._kept[attempt.key] = left
@@ -151,10 +169,8 @@ class Artifacts:
                 done.add(file["sha256"])
             elif reason:
                 left.dropped.append({"path": file["path"], "size": file["size"], "reason": reason})
-            else:  # the attempt is over
-                with self._lock:
-                    self._kept.pop(attempt.key, None)
-                return
+            else:
+                return  # the attempt is over
         whole = replace(completion, artifacts=sent, artifacts_dropped=left.dropped[:MOST_NAMED])
         self._settlement.result(attempt, whole)
 

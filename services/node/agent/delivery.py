@@ -44,7 +44,7 @@ class Delivery:
         self._artifacts = artifacts
         self._metrics = metrics
         self._tracing = tracing or Tracing()
-        self._retry_cap = retry_cap
+        self._backoff = Backoff(RETRY_BASE, retry_cap)
         self._on_session_over = on_session_over
         self._batches = True
         self.broker_away = False
@@ -52,11 +52,10 @@ class Delivery:
 
     def run(self, stop: threading.Event) -> None:
         """Deliver until `stop` is set."""
-        backoff = Backoff(RETRY_BASE, self._retry_cap)
         while not stop.is_set():
             batch = self._outbox.take(timeout=1.0)
             if batch:
-                self.deliver(batch, backoff)
+                self.deliver(batch, self._backoff)
 
     def deliver(self, batch: list[Entry], backoff: Backoff) -> None:
         """Try once to hand in results of one session."""
@@ -67,7 +66,7 @@ class Delivery:
                 for entry in batch:
                     self._send(entry)
             backoff.reset()
-            self.broker_away = False
+            self._found_broker()
         except BrokerAwayError as error:
             self.broker_away = True
             delay = max(backoff.next(), error.retry_after or 0.0)
@@ -75,12 +74,18 @@ class Delivery:
             LOG.warning("results_wait", count=len(batch), retry_in=round(delay, 2), error=str(error))
             for entry in batch:
                 self._later(entry, delay)
+            self._outbox.pause(delay)
         except SessionOverError as error:
-            self.broker_away = False
+            self._found_broker()
             # The session's jobs were rescued when it ended: nobody wants these results any more.
             for entry in batch:
                 self._finish(entry, error.reason)
             self._on_session_over(batch[0].who, error.reason)
+
+    def _found_broker(self) -> None:
+        if self.broker_away:
+            self.broker_away = False
+            self._outbox.pause(0)
 
     def _send_batch(self, batch: list[Entry]) -> None:
         try:

@@ -45,6 +45,7 @@ class Outbox:
         """Written once and not wanted any more."""
         self._untidy = threading.Event()
         self._disk_again = 0.0
+        self._not_before = 0.0
 
     def load(self) -> int:
         """Take over what an earlier process left on disk; how many."""
@@ -70,10 +71,12 @@ class Outbox:
                 if batch or now >= deadline:
                     return batch
                 next_due = min((i.due for i in self._items.values() if not i.in_flight), default=deadline)
-                self._changed.wait(max(0.0, min(next_due, deadline) - now))
+                self._changed.wait(max(0.0, min(max(next_due, self._not_before), deadline) - now))
 
     def _due(self, now: float) -> list[Entry]:
         batch: list[Entry] = []
+        if now < self._not_before:
+            return batch
         jobs: set[str] = set()
         size = 0
         for item in self._items.values():
@@ -119,6 +122,15 @@ class Outbox:
             self._untidy.set()
             self._changed.notify()
         return True
+
+    def pause(self, seconds: float) -> None:
+        """Let nothing be taken for so long, fresh results included; 0 ends the pause.
+
+        A broker that is away is not asked once for each result that waits.
+        """
+        with self._changed:
+            self._not_before = time.monotonic() + seconds
+            self._changed.notify_all()
 
     def keep_tidy(self, stop: threading.Event) -> None:
         """Write and remove files as it becomes necessary, until `stop` is set."""
@@ -170,6 +182,10 @@ class Outbox:
         with self._changed:
             return len(self._items), sum(item.on_disk for item in self._items.values())
 
+    def __contains__(self, key: object) -> bool:
+        with self._changed:
+            return key in self._items
+
     def __len__(self) -> int:
         with self._changed:
             return len(self._items)
@@ -177,6 +193,7 @@ class Outbox:
     def hurry(self) -> None:
         """Let everything be taken now, whatever pause it was given."""
         with self._changed:
+            self._not_before = 0.0
             for item in self._items.values():
                 item.due = 0.0
             self._changed.notify_all()

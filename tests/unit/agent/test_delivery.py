@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agent.artifacts import Artifacts
+from agent.artifacts import Artifacts, Left
 from agent.attempts import Attempt, Attempts
 from agent.backoff import Backoff
 from agent.broker_client import BrokerClient, SessionTerms
@@ -57,16 +57,18 @@ class Bench:
             broker := BrokerClient(server.url, BootClock()),
             self.outbox,
             attempts := self.attempts,
-            Artifacts(
+            files := Artifacts(
                 Transfers(server.url, server.url),
                 SandrunClient(server.url),
                 Settlement(attempts, self.outbox, Releases(broker, attempts, lambda session, reason: None), Metrics()),
+                lambda key: attempts.find(key) is not None or key in self.outbox,
                 lambda session, reason: None,
             ),
             Metrics(),
             retry_cap=1.0,
             on_session_over=lambda who, reason: self.over.append(reason),
         )
+        self.files = files
 
     def add(self, job: str, output: str = "out") -> None:
         self.outbox.add(Entry(WHO, Completion(Key(job, 1), "exit", 1, output, "err" * len(output)).wire()))
@@ -177,3 +179,39 @@ def test_result_refused_in_every_form_is_given_up(bench: Bench) -> None:
     bench.deliver()
     bench.deliver()
     assert len(bench.outbox) == 0
+
+
+def test_a_broker_that_is_away_is_not_asked_for_every_single_result(bench: Bench) -> None:
+    """One call a pause, however many results a long outage leaves; then they go together."""
+    bench.server.refuse["/complete"] = [(503, {"error": "x", "reason": "stopping"})]
+    bench.add("a")
+    bench.delivery.deliver(bench.outbox.take(0), Backoff(30, 30))
+    for job in "bcd":
+        bench.add(job)
+    assert bench.outbox.take(0.05) == []
+    bench.deliver()
+    assert bench.server.calls == {"/complete": 1, "/complete/batch": 1}
+    bench.add("e")
+    assert [entry.key.job_id for entry in bench.outbox.take(0)] == ["e"], "the pause is over, not only skipped"
+
+
+@pytest.mark.parametrize("way", ["lost before", "lost after", "delivered"])
+def test_files_of_an_attempt_that_has_ended_are_kept_no_longer(
+    bench: Bench, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before its files were sent, or when its result waited for the broker already; else the list grows for ever."""
+    monkeypatch.setattr("agent.artifacts.FORGET_EVERY", 0.0)
+    session = Session(SessionTerms("n", "s", None, 60, 20, BootClock().now()), BootClock())
+    bench.attempts.open_session(session)
+    (attempt,) = bench.attempts.grant(session, 1, [Job(Key("a", 1), "", "sh")])
+    if way == "lost before":
+        bench.attempts.forget(attempt.key)
+    done = Completion(attempt.key, None, 0)
+    bench.files._send_all(attempt, done, Left("job_1", [], [{"path": "x", "size": 1, "reason": "too_large"}]))
+    if way == "lost after":
+        bench.attempts.forget(attempt.key)
+        bench.outbox.done(attempt.key)
+    bench.files._forget_unwanted()
+    assert bool(bench.files._kept) is (way == "delivered"), "a broker that was restarted may want them once more"
+    bench.deliver()
+    assert not bench.files._kept

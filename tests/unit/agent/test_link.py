@@ -191,6 +191,19 @@ def test_statuses(answering: Callable[[list[bytes]], str], status: int, body: st
         client.heartbeat({"node_id": "n"}, read_timeout=2)
 
 
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [(404, BrokerRefusedError), (405, BrokerRefusedError), (302, BrokerAwayError), (403, BrokerAwayError)],
+)
+def test_only_a_missing_call_tells_an_old_broker(
+    answering: Callable[[list[bytes]], str], status: int, expected: type[Exception]
+) -> None:
+    """Without a link for half a minute for the sake of one redirect, a killed node would be noticed late."""
+    client = BrokerClient(answering([f"HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n".encode()]), BootClock())
+    with pytest.raises(expected):
+        client.open_link({"node_id": "n"})
+
+
 def test_registration_without_a_node_id_is_no_broker(answering: Callable[[list[bytes]], str]) -> None:
     client = BrokerClient(answering([b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"]), BootClock())
     with pytest.raises(BrokerAwayError, match="is this a broker"):

@@ -1,0 +1,172 @@
+"""A real agent for as long as it takes: many jobs, an outage, and everything that can stand between it and the broker.
+
+CHAOS_MEDDLING_SECONDS (4) makes the last longer by hand, CHAOS_MEDDLING_SEED repeats a run's choices.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chaos.actors import Client, eventually
+from chaos.meddler import Call, Meddler
+from chaos.rig import QUICK, FaultyBroker
+from support.agent_process import AgentProcess, files_in, held_by
+from support.auditor import Auditor
+from support.history import History
+from support.node_log import NodeLog
+from unit.agent.fake_sandrun import FakeSandrun
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(0)]
+SECONDS = float(os.environ.get("CHAOS_MEDDLING_SECONDS", "4"))
+SEED = int(os.environ.get("CHAOS_MEDDLING_SEED", "0")) or random.randrange(1, 1_000_000)
+
+
+class Between:
+    """Broker, proxy, agent, sandrun and a client that asks the broker itself."""
+
+    def __init__(self, broker: FaultyBroker, proxy: Meddler, agent: AgentProcess, client: Client) -> None:
+        self.broker = broker
+        self.proxy = proxy
+        self.agent = agent
+        self.client = client
+
+    async def running(self, job: str) -> None:
+        """Until it runs."""
+
+        async def runs() -> bool:
+            return bool((await self.client.status(job))["status"] == "running")
+
+        await eventually(runs, seconds=30, what=f"{job} runs")
+
+    async def empty_spool(self) -> None:
+        """Until no result waits on the disk."""
+
+        async def empty() -> bool:
+            return not self.agent.spool
+
+        await eventually(empty, seconds=30, what=f"nothing waits in {self.agent.state}")
+
+
+@pytest.fixture
+def sandrun() -> Iterator[FakeSandrun]:
+    fake = FakeSandrun(slots=4)
+    yield fake
+    fake.stop()
+
+
+@asynccontextmanager
+async def between(folder: Path, sandrun: FakeSandrun, *, seed: int = 0, **broker: str) -> AsyncIterator[Between]:
+    """All of them; audited at the end."""
+    history = History()
+    process = FaultyBroker(folder / "broker", QUICK | broker)
+    async with process, Meddler(process.port, seed=seed) as proxy:
+        with AgentProcess(folder, f"http://127.0.0.1:{proxy.port}", sandrun.url) as agent:
+            client = Client("client", process.port, history)
+            try:
+                yield Between(process, proxy, agent, client)
+                assert await asyncio.to_thread(agent.terminate) == 0, agent.said[-4000:]
+            except BaseException:
+                print(agent.said[-4000:], process.log_text()[-2000:], sep="\n---\n")
+                raise
+            finally:
+                client.close()
+    assert not agent.spool
+    assert "Traceback" not in agent.said
+    Auditor(history, process.database, logs=[NodeLog(agent.said)]).check()
+
+
+async def test_many_jobs_leave_nothing_behind(tmp_path: Path, sandrun: FakeSandrun) -> None:
+    """Threads, descriptors and files of agent and broker: one that is left by every tenth job would be seen."""
+    async with between(tmp_path, sandrun) as b:
+
+        async def run(count: int) -> None:
+            codes = ["echo ok", "exit 3", "verdict memory", "err no", "echo " + "x" * 9000]
+            jobs = await b.client.submit_many([codes[n % len(codes)] for n in range(count)], timeout=20)
+            for job in jobs[:2]:
+                await b.client.cancel(job)
+            for job in jobs:
+                await b.client.result(job, seconds=60)
+            await b.empty_spool()
+
+        await run(40)  # until each thread has the connections that it keeps
+        before = [held_by(pid) for pid in (b.agent.pid, b.broker.pid)]
+        files = files_in(b.agent.state)
+        await run(200)
+        for then, now in zip(before, [held_by(pid) for pid in (b.agent.pid, b.broker.pid)], strict=True):
+            assert now.threads <= then.threads + 6, (then, now)
+            assert now.descriptors <= then.descriptors + 12, (then, now)
+        assert files_in(b.agent.state) == files
+
+
+def calls_of(calls: list[Call], *paths: str) -> list[float]:
+    return [call.at for call in calls if call.path in paths]
+
+
+async def test_an_outage_brings_few_calls_no_burst_and_each_result_once(tmp_path: Path, sandrun: FakeSandrun) -> None:
+    """The broker is gone and something else answers 503 in its place, while jobs end."""
+    seconds = 3
+    async with between(tmp_path, sandrun, NODE_TIMEOUT="60") as b:
+        jobs = [await b.client.submit(f"echo {n}\nsleep {0.6 + n / 2}") for n in range(4)]
+        for job in jobs:
+            await b.running(job)
+        await b.broker.kill()
+        b.proxy.mode = "unavailable"
+        start = len(b.proxy.calls)
+        await asyncio.sleep(seconds)  # the outage
+        during = b.proxy.calls[start:]
+        assert len(b.agent.spool) == 4
+        await b.broker.start()
+        b.proxy.mode = "pass"
+        back = len(b.proxy.calls)
+        results = [await b.client.result(job, seconds=30) for job in jobs]
+        await b.empty_spool()
+        after = Counter(call.path for call in b.proxy.calls[back:])
+    assert [result["output"] for result in results] == [f"{n}\n" for n in range(4)]
+    # With pauses of up to half a second (a second for the link), drawn between half and whole: 4 calls a second each.
+    for paths in (("/claim",), ("/heartbeat",), ("/link",), ("/complete", "/complete/batch")):
+        moments = calls_of(during, *paths)
+        assert 3 <= len(moments) <= 8 * seconds, (paths, len(moments))
+        pauses = {round(later - earlier, 2) for earlier, later in pairwise(moments[2:])}
+        assert len(pauses) > 2, f"no jitter: {pauses}"
+    assert after["/complete"] + after["/complete/batch"] <= 4, after
+    assert max(after.values()) <= 8, after
+    delivered = Counter((line["job"], line["answer"]) for line in answers(b.agent))
+    assert delivered == dict.fromkeys(((job, "ok") for job in jobs), 1)
+
+
+def answers(agent: AgentProcess) -> list[dict[str, Any]]:
+    return [line for line in NodeLog(agent.said).lines if line.get("event") == "result_delivered"]
+
+
+async def test_whatever_is_done_to_calls_nothing_is_lost(tmp_path: Path, sandrun: FakeSandrun) -> None:
+    """Every job ends once, with its own output, while a third of all calls goes wrong in one of thirteen ways."""
+    print(f"CHAOS_MEDDLING_SEED={SEED}")
+    chance = random.Random(SEED)
+    settings = {"NODE_TIMEOUT": "5", "MAX_RETRIES": "100"}
+    async with between(tmp_path, sandrun, seed=SEED, **settings) as b:
+        b.proxy.mode = "meddle"
+        until = time.monotonic() + SECONDS
+        expected: dict[str, str] = {}
+        while time.monotonic() < until or b.proxy.meddled < 20:
+            assert time.monotonic() < until + 60, b.proxy.done
+            number = len(expected)
+            code = f"echo {number}" + chance.choice(["", "", f"\nsleep {chance.uniform(0, 1):.2f}", "\nexit 3"])
+            expected[await b.client.submit(code, timeout=20)] = f"{number}\n"
+            if number > 40:  # no more than the node can do: the end is waited for
+                await b.client.result(list(expected)[number - 40], seconds=120)
+        assert b.agent.is_running
+        b.proxy.mode = "pass"
+        for job, output in expected.items():
+            assert (await b.client.result(job, seconds=120))["output"] == output
+        await b.empty_spool()
