@@ -146,6 +146,24 @@ async def test_cancel(api: Api) -> None:
     assert (await api.call("DELETE", "/jobs/nobody")).status_code == 404
 
 
+async def test_many_jobs_are_cancelled_by_label(started: Started) -> None:
+    async with started() as api:
+        node = await api.node()
+        mine = [await api.submit(labels={"run": "7"}) for _ in range(5)]
+        other = await api.submit(labels={"run": "8"})
+        (held,) = await node.claim()
+        assert held["id"] == mine[0]
+        found = await api.ok("DELETE", "/jobs?label=run=7")
+        assert found == {"cancelled": 5, "requested": 0, "more": False}
+        assert await api.ok("DELETE", "/jobs?label=run=7") == {"cancelled": 0, "requested": 0, "more": False}
+        assert [(await api.status(job_id))["failure"] for job_id in mine] == ["cancelled"] * 5
+        assert (await api.status(other))["status"] == "pending"
+        assert (await api.call("DELETE", "/jobs")).status_code == 422
+        more = [await api.submit(labels={"run": "9"}) for _ in range(3)]
+        assert (await api.ok("DELETE", "/jobs?label=run=9&limit=2"))["more"] is True
+        assert sorted([(await api.status(job_id))["status"] for job_id in more]) == ["failed", "failed", "pending"]
+
+
 async def test_jobs_are_listed_in_pages_with_filters(api: Api) -> None:
     made = [await api.submit(labels={"team": "red" if n % 2 else "blue"}, submitter=f"s{n}") for n in range(5)]
     page = await api.ok("GET", "/jobs?limit=3")

@@ -68,7 +68,7 @@ NOT_JSON = {
     ("POST", "/artifacts/{job_id}/missing"), ("GET", "/download/{job_id}"), ("HEAD", "/download/{job_id}"),
     ("GET", "/download/{job_id}/{path}"), ("HEAD", "/download/{job_id}/{path}"),
 }  # fmt: skip
-"""Streams, and calls that need bytes or headers of their own: tests/api/test_files.py looks at them."""
+"""Streams, and calls that need bytes or headers of their own: test_files.py and test_downloads.py look at them."""
 
 
 def declared(method: str, path: str, status: int = 200) -> TypeAdapter[Any]:
