@@ -1,14 +1,19 @@
-"""The catalogue, one module for each class of attack."""
+"""The catalogue: one class of attack is one module, or a few."""
 
 from hostile.cases import (
     archives,
+    collecting,
     controls,
     cpu,
+    disk,
     files,
+    kernel_memory,
+    kills,
     lifecycle,
     memory,
     neighbours,
     network,
+    node_files,
     output,
     processes,
     submissions,
@@ -25,16 +30,16 @@ __all__ = ["GROUPS", "attacks", "http_attacks"]
 
 GROUPS = {
     "controls": controls.CASES,
-    "verdicts": verdicts.CASES,
+    "verdicts": [*verdicts.CASES, *kills.CASES],
     "wall": wall.CASES,
     "cpu": cpu.CASES,
-    "memory": memory.CASES,
+    "memory": [*memory.CASES, *kernel_memory.CASES],
     "processes": processes.CASES,
     "output": output.CASES,
-    "files": files.CASES,
+    "files": [*files.CASES, *disk.CASES, *collecting.CASES],
     "archives": archives.CASES,
     "system-calls": system_calls.CASES,
-    "surroundings": surroundings.CASES,
+    "surroundings": [*surroundings.CASES, *node_files.CASES],
     "network": network.CASES,
     "neighbours": neighbours.CASES,
 }
