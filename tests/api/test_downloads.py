@@ -1,12 +1,9 @@
 """Files out over real HTTP: whole, in ranges, packed, and by no path that leads out."""
 
-import io
-import tarfile
-
 import pytest
 
 from api.files_rig import Rig
-from support.archives import sha
+from support.archives import sha, unpacked
 
 pytestmark = pytest.mark.anyio
 
@@ -35,9 +32,7 @@ async def test_downloads(rig: Rig) -> None:
         assert (head.headers["content-length"], head.content) == (str(len(got.content)), b"")
     packed = (await rig.client.get(f"/download/{job_id}")).content
     assert packed == (await rig.client.get(f"/download/{job_id}")).content
-    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
-        found = {m.name: read.read() for m in archive if (read := archive.extractfile(m)) is not None}
-    assert found == files
+    assert unpacked(packed) == files
     results = await rig.ok("GET", f"/results/{job_id}")
     assert {a["path"]: a["sha256"] for a in results["artifacts"]} == {n: sha(d) for n, d in files.items()}
 

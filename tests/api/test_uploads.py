@@ -1,10 +1,7 @@
 """What multipart submits may hold, and how those that may not are answered."""
 
 import asyncio
-import hashlib
-import io
 import json
-import tarfile
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -15,14 +12,11 @@ import pytest
 
 from api.rig import Api, Node, Started
 from broker.api.app import make_app
+from support.archives import sha, unpacked
 
 pytestmark = pytest.mark.anyio
 LONG_ENOUGH = 20.0
 FORM = {"Content-Type": "multipart/form-data; boundary=x"}
-
-
-def sha(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 def part(data: bytes, *, name: str = "files", filename: str | None = "main.py", headers: bytes = b"") -> bytes:
@@ -172,9 +166,7 @@ async def test_an_archive_that_is_being_sent_stays_whole_when_its_job_expires(ap
         await api.broker.files.sweep()
         assert (await api.call("GET", f"/download/{job_id}")).status_code == 410
         sent += [piece async for piece in pieces]
-    with tarfile.open(fileobj=io.BytesIO(b"".join(sent))) as archive:
-        found = {member.name: read.read() for member in archive if (read := archive.extractfile(member)) is not None}
-    assert found == files
+    assert unpacked(b"".join(sent)) == files
     await api.broker.files.sweep()
     assert len(api.broker.folder) == 0
 

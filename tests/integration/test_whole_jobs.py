@@ -2,10 +2,8 @@
 
 import base64
 import hashlib
-import io
 import json
 import re
-import tarfile
 import threading
 import time
 from collections.abc import Iterator
@@ -13,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
-from websockets.sync.client import connect
 
+from support.archives import sha, tar_gz, unpacked
 from support.bundle import Bundle, wait_until, wrapped
+from support.followers import follow, printed
 from support.inside import read_inside, run_inside
 from support.readme import examples
+from support.sandrun_client import SandrunClient
 
 MIB = 1024 * 1024
 
@@ -27,65 +26,6 @@ MIB = 1024 * 1024
 def bundle() -> Iterator[Bundle]:
     with Bundle(nodes=2, broker={"NODE_TIMEOUT": "5", "BROKER_LIVE_TOTAL_BYTES": str(32 * MIB)}) as bundle:
         yield bundle
-
-
-def sha(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def tar_gz(files: dict[str, bytes]) -> bytes:
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=1) as archive:
-        for name, data in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(data)
-            archive.addfile(entry, io.BytesIO(data))
-    return packed.getvalue()
-
-
-def unpacked(archive: bytes) -> dict[str, bytes]:
-    with tarfile.open(fileobj=io.BytesIO(archive)) as members:
-        return {member.name: read.read() for member in members if (read := members.extractfile(member)) is not None}
-
-
-class SandrunClient:
-    """A program for one sandrun, written from its API's description: it knows nothing of brokers."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.http = requests.Session()
-        self.http.trust_env = False
-
-    def run(self, files: dict[str, bytes], manifest: dict[str, Any] | None, *, packed: bool = True) -> dict[str, Any]:
-        """Submit a directory, as an archive or file by file; poll; fetch everything in every way."""
-        whole: list[Any] = [("files", ("project.tar.gz", tar_gz(files)))]
-        parts = whole if packed else [("files", (name, data)) for name, data in files.items()]
-        parts += [("manifest", (None, json.dumps(manifest)))] if manifest is not None else []
-        answer = self.http.post(f"{self.url}/submit", files=parts, timeout=60).json()
-        assert answer["status"] == "queued"
-        job_id = answer["job_id"]
-
-        def ended() -> dict[str, Any] | None:
-            status = self.http.get(f"{self.url}/status/{job_id}", timeout=30).json()
-            assert status["status"] in ("queued", "running", "completed", "failed")
-            return status if status["status"] in ("completed", "failed") else None
-
-        status = wait_until(ended, seconds=60, what=f"{job_id} ends")
-        listed = self.http.get(f"{self.url}/outputs/{job_id}", timeout=30).json()
-        left = {}
-        for file in listed["files"]:
-            left[file["name"]] = self.http.get(f"{self.url}{file['download_url']}", timeout=60).content
-        return {
-            "status": status,
-            "logs": self.http.get(f"{self.url}/logs/{job_id}", timeout=30).json(),
-            "files": left,
-            "archive": self.http.get(f"{self.url}/download/{job_id}", timeout=60).content,
-            "frames": self._frames(job_id),
-        }
-
-    def _frames(self, job_id: str) -> list[str]:
-        with connect(f"{self.url.replace('http', 'ws', 1)}/stream/{job_id}", proxy=None) as socket:
-            return [str(frame) for frame in socket]
 
 
 def test_a_sandrun_client_needs_only_another_url(bundle: Bundle) -> None:
@@ -173,9 +113,7 @@ sys.stdout.buffer.write(bytes(range(256)))
     assert kept["empty"]["size"] == 0
     odd = kept["ünïcode ✓\nsecond line"]
     assert bundle.get(odd["download_url"]).content == bytes(range(256))
-    packed = bundle.get(f"/download/{result['job_id']}").content
-    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
-        found = {member.name: read.read() for member in archive if (read := archive.extractfile(member)) is not None}
+    found = unpacked(bundle.get(f"/download/{result['job_id']}").content)
     assert {name: sha(data) for name, data in found.items()} == {name: file["sha256"] for name, file in kept.items()}
     assert found["file 0999"] == b"999"
 
@@ -231,26 +169,6 @@ def peak_memory(bundle: Bundle, *, reset: bool = False) -> int:
     found = re.search(rb"VmHWM:\s+(\d+) kB", output)
     assert found, output
     return int(found[1]) * 1024
-
-
-def follow(bundle: Bundle, job_id: str) -> list[tuple[str, dict[str, Any]]]:
-    """All events to the end."""
-    events: list[tuple[str, dict[str, Any]]] = []
-    with requests.get(
-        f"{bundle.url}/logs/{job_id}", headers={"Accept": "text/event-stream"}, stream=True, timeout=60
-    ) as answer:
-        kind = ""
-        for line in answer.iter_lines(chunk_size=1):
-            name, _, value = line.decode().partition(": ")
-            if name == "event":
-                kind = value
-            elif name == "data":
-                events.append((kind, json.loads(value)))
-    return events
-
-
-def printed(events: list[tuple[str, dict[str, Any]]]) -> str:
-    return "".join(data["text"] for kind, data in events if kind == "stdout")
 
 
 def test_fifty_followers_of_a_chatty_job(bundle: Bundle) -> None:
