@@ -1,10 +1,14 @@
 """Listings and what they filter by."""
 
+import asyncio
+import threading
+
 import pytest
 
 from broker.domain.words import JobStatus
 from broker.store.base import Store
-from broker.store.records.job import JobFilter
+from broker.store.reader import Reader
+from broker.store.records.job import Job, JobFilter
 from support.jobs import claim, new_job, register, submit
 
 pytestmark = pytest.mark.anyio
@@ -56,3 +60,27 @@ async def test_text_comes_back_as_it_went_in(store: Store) -> None:
     await submit(store, new_job("t", code=code))
     (claimed,) = await claim(store)
     assert claimed.code == code
+
+
+async def test_files_of_a_job_do_not_wait_for_lists_that_walk_far(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_end, begun = threading.Event(), threading.Event()
+    read = Reader.list_jobs
+
+    def walk_far(self: Reader, wanted: JobFilter) -> tuple[list[Job], int | None]:
+        begun.set()
+        assert may_end.wait(20)
+        return read(self, wanted)
+
+    monkeypatch.setattr(Reader, "list_jobs", walk_far)
+    lists = [asyncio.ensure_future(store.list_jobs(JobFilter(limit=10))) for _ in range(3)]
+    try:
+        assert await asyncio.to_thread(begun.wait, 20)
+        async with asyncio.timeout(20):
+            assert await store.artifacts("job") == []
+            assert await store.histories(["job"]) == []
+        assert not any(each.done() for each in lists)
+    finally:
+        may_end.set()
+    assert await asyncio.gather(*lists) == [([], None)] * 3

@@ -47,7 +47,7 @@ from broker.store.writer import GroupWriter
 __all__ = ["SqliteStore"]
 
 MAX_LISTINGS = 64
-"""Lists of jobs that may wait for the reader's thread: one rare filter walks far."""
+"""Lists of jobs that may wait for their thread: one rare filter walks far."""
 FENCES_PER_SECOND = 1_000_000
 """More claims of one job than there can be in a second; times the seconds since 1970, exact in JSON until 2255."""
 
@@ -87,10 +87,12 @@ class SqliteStore:
             connection = connect_writer(self._database, durable=self._durable)
             self._reader = Reader(connect_reader(self._database))
             self._long_reader = Reader(connect_reader(self._database))
+            self._lister = Reader(connect_reader(self._database))
         except (OSError, sqlite3.Error) as error:
             raise StartError(f"BROKER_DATABASE={self._database} cannot be opened: {error}") from None
         self._listings = 0
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="store-reader")
+        self._list_threads = ThreadPoolExecutor(1, thread_name_prefix="store-lister")
         self._subscriber = subscriber
         self._writer = GroupWriter(connection, self._committed, limit=self._max_queued, jitter=self._jitter)
         self.access = SqliteAccess(self._writer, self._reader)
@@ -101,8 +103,10 @@ class SqliteStore:
         """Finish what waits; fold the log back; let the next broker in."""
         await self._writer.close()
         self._threads.shutdown()
+        self._list_threads.shutdown()
         self._reader.close()
         self._long_reader.close()
+        self._lister.close()
         self._lock.release()
 
     async def last_clock(self) -> float:
@@ -262,13 +266,13 @@ class SqliteStore:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._long_reader.histories, job_ids)
 
     async def list_jobs(self, wanted: JobFilter) -> tuple[list[Job], int | None]:
-        """A page of jobs, read in the reader's thread: a rare filter may walk far."""
+        """A page of jobs, read in a thread that does nothing else: a rare filter may walk far."""
         if self._listings >= MAX_LISTINGS:
             raise OverloadedError("Too many lists of jobs are being read: try again later.")
         self._listings += 1
         try:
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, self._long_reader.list_jobs, wanted)
+            return await loop.run_in_executor(self._list_threads, self._lister.list_jobs, wanted)
         finally:
             self._listings -= 1
 
