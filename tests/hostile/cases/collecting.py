@@ -1,7 +1,6 @@
 """Tricks on whoever collects what a job leaves: files that change meanwhile, patterns, places that are none of the job's."""
 
 from hostile.cases.left_behind import BOUNDED, FINE
-
 from hostile.expect import (
     files_hold_no_secret,
     only_plain_members,

@@ -1,7 +1,6 @@
 """Disk filled by what a job leaves: bytes, holes, inodes."""
 
 from hostile.cases.left_behind import BOUNDED, FULL
-
 from hostile.expect import (
     files_include,
     limit_reported,
