@@ -155,6 +155,8 @@ class Agent:
             if self._leaving.is_set():
                 self.stopped.wait(0.5)
                 continue
+            if not self.parts.strays.none_left.wait(0.5):
+                continue  # the slots that a registration would offer are not free
             session = self.parts.registrar.register(lambda: self._offer, self._leaving)
             if session is not None:
                 self._serve(session)

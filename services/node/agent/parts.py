@@ -30,6 +30,7 @@ from agent.settlement import Releases, Settlement
 from agent.slots import Slots
 from agent.spool import Spool
 from agent.stopper import Stopper
+from agent.strays import Strays
 from agent.threads import Crash
 from agent.tracing import Sink, Tracing
 from agent.transfers import Transfers
@@ -92,6 +93,7 @@ class Parts:
             return self.attempts.find(key) is not None or key in self.outbox
 
         self.artifacts = Artifacts(transfers, self.sandrun, self.settlement, wanted, over)
+        self.strays = Strays(folder.path, settings.sandrun_url)
         self.live = LiveOutput(self.sandrun, self.broker, self.attempts, crash)
         self.runner = Runner(
             self.sandrun,
@@ -101,6 +103,7 @@ class Parts:
             self.notices,
             Inputs(transfers, folder.path),
             self.artifacts,
+            self.strays,
             on_busy=hooks.sandrun_busy,
         )
         self.slots = Slots(self.runner.run, hooks.wake, crash, self.metrics.runs.observe)
@@ -118,6 +121,7 @@ class Parts:
     def start(self, crash: Crash, stop: threading.Event, deliverers: int) -> None:
         """Start the threads that run until `stop`."""
         crash.spawn("watch", lambda: self.watch.run(stop))
+        crash.spawn("strays", lambda: self.strays.run(self.sandrun, self.watch, stop))
         crash.spawn("spool", lambda: self.outbox.keep_tidy(stop))
         crash.spawn("notices", lambda: self.notices.run(stop))
         crash.spawn("releases", lambda: self.releases.run(stop))

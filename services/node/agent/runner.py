@@ -31,6 +31,7 @@ from agent.sandrun_client import CALL_TIMEOUT, FILES_TIMEOUT, SandrunClient
 from agent.sandrun_watch import SandrunWatch
 from agent.settlement import Settlement
 from agent.stopper import Stopper
+from agent.strays import Strays
 from agent.submission import Body, FileBody, build, build_from_files
 from agent.verdict import ENDED, completion
 from agent.waiting import Waiter
@@ -65,6 +66,7 @@ class Runner:
         notices: StartNotices,
         inputs: Inputs,
         artifacts: Artifacts,
+        strays: Strays,
         *,
         on_busy: Callable[[], None],
     ) -> None:
@@ -76,6 +78,7 @@ class Runner:
         self._notices = notices
         self._inputs = inputs
         self._artifacts = artifacts
+        self._strays = strays
         self._on_busy = on_busy
 
     def run(self, attempt: Attempt) -> None:
@@ -83,6 +86,8 @@ class Runner:
         attempt.began_at = time.time()
         with about(attempt.key.request_id, attempt.job.request_id):
             self._run_named(attempt)
+        if attempt.sandrun_id is not None:
+            self._strays.ended(attempt.sandrun_id)
 
     def _run_named(self, attempt: Attempt) -> None:
         try:
@@ -187,6 +192,7 @@ class Runner:
                     return False
                 attempt.stopping.wait(pause)
                 continue
+            self._strays.began(taken.job_id)
             if not attempt.launched(taken.job_id):
                 self._stopper.kill(attempt)
                 break

@@ -4,6 +4,7 @@ import json
 import select
 import socket
 import time
+from collections.abc import Callable
 from typing import Any
 
 from unit.agent.http_fake import FakeServer, LostAnswerError
@@ -30,6 +31,7 @@ class FakeBroker(FakeServer):
         self.reject_beats = False
         self.hold_beats = False
         """Beats are done and their answers held back."""
+        self.on_register: Callable[[], object] = lambda: None
         self.token: str | None = None
         """With a token the broker asks for it, and for each session's headers."""
         super().__init__()
@@ -107,6 +109,7 @@ class FakeBroker(FakeServer):
     def _register(self, said: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         with self.changed:
             self.registrations.append(said)
+            self.on_register()
             node_id = said.get("node_id")
             known = self.nodes.get(node_id or "")
             if known is not None and known["secret"] != said["secret"]:
