@@ -121,7 +121,8 @@ class Forecast:
         return [job.class_key, *direct], others
 
     async def _estimate(self, job: Job, ahead: Mapping[str, float], loads: Sequence[Load], sample: int) -> float | None:
-        own = self._pace.seconds(job.class_key, None)
+        now = self._clock.now()
+        own = self._pace.seconds(job.class_key, now)
         spread = own.spread if own else 1.0
         seconds: dict[str, float] = {}
         most = sorted((key for key in ahead if ahead[key]), key=lambda key: -ahead[key])
@@ -136,14 +137,15 @@ class Forecast:
 
     async def _mean_ahead(self, job: Job, class_key: str, sample: int) -> Seconds | None:
         """How long the jobs ahead take, by those whose they are."""
-        plain = self._pace.seconds(class_key)
+        now = self._clock.now()
+        plain = self._pace.seconds(class_key, now)
         if plain is None or not sample:
             return plain
         whose = await self._store.whose_ahead(class_key, job.rank, job.seq, sample)
         total = sum(whose.values())
         if not total:
             return plain
-        means = [(self._pace.seconds(class_key, each) or plain, number) for each, number in whose.items()]
+        means = [(self._pace.seconds_of(class_key, each, now) or plain, number) for each, number in whose.items()]
         return Seconds(
             sum(each.mean * number for each, number in means) / total,
             sum(each.spread * number for each, number in means) / total,
@@ -193,7 +195,7 @@ class Forecast:
         running = sorted(held, key=lambda each: not each.running)[: min(slots, session.held)]
         for each in running:
             load.ages.append(max(0.0, now - each.since))
-            load.means.append(self._pace.seconds(each.class_key, each.whose))
+            load.means.append(self._pace.seconds_of(each.class_key, each.whose, now))
         for _ in range(min(slots, session.held) - len(running)):  # from before the broker's start
             load.ages.append(0.0)
             load.means.append(None)
