@@ -40,6 +40,7 @@ FAREWELL_SECONDS = 1.0
 HURRIED_LEAVE_SECONDS = 5.5  # 3 s to give back and deliver
 SANDRUN_SECONDS = 3.0  # for results to be delivered before sandrun's change ends their session
 BUSY_BASE, BUSY_CAP = 5.0, 60.0
+LEFT = "the node has left"
 
 
 class Agent:
@@ -128,7 +129,7 @@ class Agent:
         for thread in last:
             thread.join(max(0.0, leave_by - time.monotonic()))
         if serving is not None and not serving.session.over.is_set():
-            serving.close("draining")
+            serving.close(LEFT)
 
     def _give_back(self, deadline: float) -> None:
         """Kill what still runs and release it."""
@@ -181,7 +182,7 @@ class Agent:
             session.end("sandrun came back with other capabilities")  # while the broker was being asked
         serving.start(self.crash)
         session.over.wait()
-        if self.stopped.is_set():
+        if self.stopped.is_set() or session.reason == LEFT:
             return
         LOG.warning("session_over", reason=session.reason)
         for attempt in parts.attempts.open():

@@ -1,16 +1,20 @@
 """A sandrun with all extensions that runs nothing: a job's code is a few words that say how it goes.
 
-`echo TEXT`, `err TEXT`, `sleep SECONDS`, `exit CODE`, `verdict WORD`, `hang`, one a line.
+`echo TEXT`, `err TEXT`, `sleep SECONDS`, `exit CODE`, `verdict WORD`, `hang`, `file NAME TEXT`, one a line.
 """
 
+import base64
+import hashlib
 import json
 import time
 from typing import Any
+from urllib.parse import parse_qs
 
 from support import multipart
-from unit.agent.http_fake import FakeServer
+from unit.agent.http_fake import FakeServer, RawAnswerError
 
 EXTENSIONS = ("wait", "result", "cancel", "stdin", "slots", "limits")
+LIVE = (*EXTENSIONS, "logs-base64", "logs-wait", "forget")
 
 
 class FakeSandrun(FakeServer):
@@ -24,6 +28,7 @@ class FakeSandrun(FakeServer):
         self.jobs: dict[str, dict[str, Any]] = {}
         self.submissions: list[dict[str, Any]] = []
         self.cancelled: list[str] = []
+        self.forgotten: list[str] = []
         self.busy = 0
         self.hanging = False
         self.full = False
@@ -40,10 +45,19 @@ class FakeSandrun(FakeServer):
         if path == "/submit":
             return self._submit(handler.headers["Content-Type"], body)
         kind, _, job_id = path.strip("/").partition("/")
+        job_id, _, name = job_id.partition("/")
         with self.changed:
             job = self.jobs.get(job_id)
             if job is None:
                 return 404, {"error": "Job not found"}
+            if kind == "logs":
+                return 200, self._live(job, parse_qs(handler.path.partition("?")[2]))
+            if kind == "download" and name in job["files"]:
+                data = job["files"][name].encode()
+                raise RawAnswerError(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(data) + data)
+            if kind == "jobs" and "forget=" in handler.path:
+                self.forgotten.append(job_id)
+                return 200, {"status": "forgotten"}
             if kind == "jobs" and handler.command == "DELETE":
                 job["cancel"] = True
                 self.cancelled.append(job_id)
@@ -121,9 +135,20 @@ class FakeSandrun(FakeServer):
                 metadata.update(failure="cancelled", exit_code=None)
             status = "failed" if metadata["failure"] else "completed"
             answer = {"job_id": job["id"], "status": status, "execution_metadata": metadata}
+            if job["files"]:
+                answer["output_files"] = {name: _described(text.encode()) for name, text in job["files"].items()}
             if options.get("logs") == "true":
                 answer.update(stdout=job["stdout"], stderr=job["stderr"])
             return answer
+
+    def _live(self, job: dict[str, Any], options: dict[str, list[str]]) -> dict[str, Any]:
+        """All that the job prints is there from its start."""
+        start, deadline = int(options["stdout_from"][0]), time.monotonic() + float(options["wait"][0])
+        while start >= len(job["stdout"]) and not self._ended(job) and (left := deadline - time.monotonic()) > 0:
+            self.changed.wait(min(left, 0.05))
+        data = base64.b64encode(job["stdout"][start:].encode()).decode()
+        status = "completed" if self._ended(job) else "running"
+        return {"status": status, "stdout_base64": data, "stdout_from": start}
 
     @staticmethod
     def _ended(job: dict[str, Any]) -> bool:
@@ -132,11 +157,14 @@ class FakeSandrun(FakeServer):
 
 def script(code: str) -> dict[str, Any]:
     """How a job made of these words goes."""
-    job: dict[str, Any] = {"stdout": "", "stderr": "", "sleep": 0.0, "exit": 0, "verdict": None}
+    job: dict[str, Any] = {"stdout": "", "stderr": "", "sleep": 0.0, "exit": 0, "verdict": None, "files": {}}
     for line in code.splitlines():
         word, _, rest = line.partition(" ")
         if word == "echo":
             job["stdout"] += rest + "\n"
+        elif word == "file":
+            name, _, text = rest.partition(" ")
+            job["files"][name] = text
         elif word == "err":
             job["stderr"] += rest + "\n"
         elif word == "sleep":
@@ -149,6 +177,10 @@ def script(code: str) -> dict[str, Any]:
             job["verdict"] = rest
             job["exit"] = None
     return job
+
+
+def _described(data: bytes) -> dict[str, Any]:
+    return {"size_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), "type": "text/plain"}
 
 
 def parse_multipart(content_type: str, body: bytes) -> dict[str, bytes]:

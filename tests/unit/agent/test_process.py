@@ -64,6 +64,8 @@ def test_sigterm_drains_and_exits_0(broker: FakeBroker, start: Start, tmp_path: 
     assert process.wait(10) == 0
     assert broker.status("a") == "completed"
     assert not healthy(tmp_path)
+    assert process.stderr is not None
+    assert '"warning"' not in process.stderr.read(), "nothing is wrong with a node that leaves"
 
 
 def test_second_sigterm_hurries(broker: FakeBroker, start: Start) -> None:
