@@ -53,7 +53,7 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
 @pytest.fixture
 async def process(tmp_path: Path) -> AsyncIterator[BrokerProcess]:
     """A broker process that waits for slow callers no longer than a second."""
-    async with BrokerProcess(tmp_path, {"BROKER_HEAD_TIMEOUT": "1", "BROKER_BODY_TIMEOUT": "1"}) as process:
+    async with BrokerProcess(tmp_path, {"BROKER_HEAD_TIMEOUT": "3", "BROKER_BODY_TIMEOUT": "3"}) as process:
         yield process
 
 

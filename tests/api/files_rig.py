@@ -9,7 +9,7 @@ import httpx
 from support.archives import sha
 from support.broker_process import BrokerProcess
 
-LONG_ENOUGH = 30.0
+LONG_ENOUGH = 60.0
 MIB = 1024 * 1024
 
 
@@ -52,7 +52,7 @@ class Rig:
         return await self.client.post("/submit", files=files, **options)
 
     async def claim(self) -> dict[str, Any]:
-        job: dict[str, Any] = (await self.ok("POST", "/claim", json={**self.who, "wait": 5}))["job"]
+        job: dict[str, Any] = (await self.ok("POST", "/claim", json={**self.who, "wait": 20}))["job"]
         await self.ok("POST", "/start", json={**self.who, "jobs": [{"job_id": job["id"], "fence": job["fence"]}]})
         return job
 

@@ -22,7 +22,7 @@ async def dialled(process: BrokerProcess) -> AsyncIterator[Raw]:
         await raw.close()
 
 
-async def eventually(holds: Callable[[], bool], seconds: float = 10) -> None:
+async def eventually(holds: Callable[[], bool], seconds: float = 60) -> None:
     """Wait until it holds; looks every 50 ms, for nothing tells of a foreign process's sockets."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds

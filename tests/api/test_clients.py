@@ -90,7 +90,7 @@ async def test_wait_ends_when_the_time_is_up(api: Api) -> None:
 async def test_submit_and_wait_is_one_call(api: Api) -> None:
     node = await api.node()
     submitting = asyncio.create_task(api.ok("POST", "/submit?wait=20", {"code": "print(1)"}))
-    (job,) = await node.claim(wait=5)
+    (job,) = await node.claim(wait=15)
     await node.complete(job, output="done")
     answer = await submitting
     assert (answer["status"], answer["output"], answer["exit_code"]) == ("completed", "done", 0)
@@ -130,7 +130,7 @@ async def test_identical_jobs_are_answered_from_the_cache(api: Api) -> None:
     await api.submit("f()", cache=True, args=["1"])
     (job,) = await node.claim()
     await node.complete(job, output="42")
-    hit = await api.ok("POST", "/submit?wait=5", {"code": "f()", "cache": True, "args": ["1"], "priority": 9})
+    hit = await api.ok("POST", "/submit?wait=15", {"code": "f()", "cache": True, "args": ["1"], "priority": 9})
     assert (hit["status"], hit["cached"], hit["output"]) == ("completed", True, "42")
     miss = await api.ok("POST", "/submit", {"code": "f()", "cache": True, "args": ["2"]})
     assert miss["status"] == "pending"

@@ -12,7 +12,7 @@ SAME_EVERY_TIME = ("--generation-deterministic",)
 
 
 async def nothing_found(process: BrokerProcess, options: tuple[str, ...], key: str | None = None) -> None:
-    if report := await fuzz(process, *options, seconds=120, key=key):
+    if report := await fuzz(process, *options, seconds=250, key=key):
         pytest.fail(report)
     assert "Traceback" not in process.log_text()
 

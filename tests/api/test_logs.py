@@ -18,7 +18,7 @@ from websockets.typing import Origin
 from support.broker_process import BrokerProcess
 
 pytestmark = pytest.mark.anyio
-LONG_ENOUGH = 20.0
+LONG_ENOUGH = 60.0
 
 
 class Rig:

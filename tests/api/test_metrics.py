@@ -125,7 +125,7 @@ async def test_calls_that_wait_are_counted(api: Api) -> None:
         asyncio.ensure_future(node.claim(wait=20)),
         asyncio.ensure_future(api.call("GET", f"/results/{await api.submit(interpreter='ruby')}?wait=20")),
     ]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(18):
         while not (len(api.broker.queue) and len(api.broker.waits)):  # noqa: ASYNC110  # no event tells of both
             await asyncio.sleep(0.005)
     seen = await scrape(api)

@@ -122,7 +122,7 @@ async def test_cancelled_jobs_do_not_use_up_the_classes(started: Started) -> Non
 
 async def test_only_so_many_lists_wait_for_the_reader(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     go_on = threading.Event()
-    monkeypatch.setattr(Reader, "list_jobs", lambda *_: (go_on.wait(10), ([], None))[1])
+    monkeypatch.setattr(Reader, "list_jobs", lambda *_: (go_on.wait(120), ([], None))[1])
     waiting = [asyncio.ensure_future(api.call("GET", "/jobs?text=rare")) for _ in range(MAX_LISTINGS)]
     while api.broker.store._listings < MAX_LISTINGS:  # type: ignore[attr-defined]  # noqa: ASYNC110
         await asyncio.sleep(0.01)

@@ -67,13 +67,13 @@ async def test_a_thousand_nodes_and_a_hundred_thousand_jobs_take_no_time(api: Ap
     api.broker.tally.restore(flows)
     times = []
     for _ in range(5):
-        begun = time.perf_counter()
+        begun = time.process_time()
         seen = await api.ok("GET", "/overview")
-        times.append(time.perf_counter() - begun)
+        times.append(time.process_time() - begun)
     assert seen["queue"]["pending"] == 100_000
     assert (seen["nodes"]["known"], seen["nodes"]["unlisted"]) == (1000, 940)
     assert len(json.dumps(seen)) < 64 * 1024
-    assert min(times) < 0.2
+    assert min(times) < 1, "of processor time: a look at every job takes more"
 
 
 class Stream:

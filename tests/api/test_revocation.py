@@ -42,7 +42,7 @@ async def under_way(api: Keyed, key_id: str, call: Awaitable[httpx.Response]) ->
     """A call of a key that lasts, once it is under way. It must have ended by itself at the end."""
     future = asyncio.ensure_future(call)
     held = api.broker.keys.find(key_id)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not held.lasting:  # noqa: ASYNC110  # nothing tells when it has begun
             await asyncio.sleep(0.01)
         yield future
@@ -81,7 +81,7 @@ async def test_a_submit_that_waits_is_taken_once_and_whole(api: Keyed, upload: b
     given: dict[str, Any] = {"files": [("files", ("main.py", b"1"))]} if upload else {"json": {"code": "x"}}
     call = api.client.post("/submit?wait=30", headers=bearer(made["key"]), **given)
     async with under_way(api, made["id"], call) as answer:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while not len(api.broker.waits):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         await api.ok("DELETE", f"/keys/{made['id']}", key=api.admin)
@@ -145,7 +145,7 @@ async def test_logging_out_ends_the_logins_streams_and_no_others(api: Keyed) -> 
     made = await a_key(api)
     one, two = await log_in(api, made["key"]), await log_in(api, made["key"])
     async with under_way(api, made["id"], api.call("GET", "/events", headers=two)) as other:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             stream = asyncio.ensure_future(api.call("GET", "/events", headers=one))
             while len(api.broker.events) < 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)

@@ -44,7 +44,7 @@ async def test_json_that_costs_more_than_it_weighs_is_refused_quickly(process: B
             heard = await raw.heard()
             assert (name, heard.status in (400, 422), bool(heard.error)) == (name, True, True), heard
             assert len(heard.body) < 10_000, "an answer is not as large as the question"
-    assert process.cpu_seconds() - used < 2, "unbounded, the first alone takes 8 seconds"
+    assert process.cpu_seconds() - used < 6, "unbounded, the first alone takes 8 seconds"
     assert process.rss_bytes() - before < 100 * MIB, "and 1.7 GB"
     async with dialled(process) as raw:
         await raw.send(b"GET /nodes HTTP/1.1\r\nhost: b\r\n\r\n")

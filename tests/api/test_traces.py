@@ -117,7 +117,7 @@ def stamp(text: str) -> float:
 
 
 async def test_a_lost_attempt_a_restart_and_the_next_are_in_one_trace(tmp_path: Path, collector: Collector) -> None:
-    async with traced(tmp_path, collector, NODE_TIMEOUT="0.5", BROKER_LINK_GRACE="0.1") as (api, process):
+    async with traced(tmp_path, collector, NODE_TIMEOUT="2", BROKER_LINK_GRACE="0.1") as (api, process):
         dying, other = await api.node(), await api.node()
         job_id = await api.submit("x")
         (first,) = await dying.claim()

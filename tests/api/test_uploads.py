@@ -15,7 +15,7 @@ from broker.api.app import make_app
 from support.archives import sha, unpacked
 
 pytestmark = pytest.mark.anyio
-LONG_ENOUGH = 20.0
+LONG_ENOUGH = 60.0
 FORM = {"Content-Type": "multipart/form-data; boundary=x"}
 
 
@@ -31,7 +31,7 @@ def manifest(fields: Any) -> bytes:
 
 
 async def send(api: Api, *parts: bytes, end: bytes = b"--x--\r\n") -> httpx.Response:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         return await api.client.post("/submit", content=b"".join(parts) + end, headers=FORM)
 
 

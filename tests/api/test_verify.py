@@ -337,7 +337,7 @@ async def test_one_webhook_at_the_end_of_all_runs(started: Started) -> None:
         (owed,) = (await api.ok("GET", f"/jobs/{job_id}/webhooks"))["webhooks"]
         assert (owed["state"], owed["attempts"]) == ("owed", 0), "a result that decides nothing is no end"
         await run(await api.node(), job_id, output="2")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 (told,) = (await api.ok("GET", f"/jobs/{job_id}/webhooks"))["webhooks"]
                 if told["attempts"]:

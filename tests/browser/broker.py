@@ -12,7 +12,7 @@ import requests
 
 from support.broker_process import BrokerProcess
 
-START_SECONDS = 30
+START_SECONDS = 120
 
 
 class KeyedBroker:
@@ -49,14 +49,14 @@ class KeyedBroker:
 
     def _is_ready(self) -> bool:
         try:
-            return self.http.get(f"{self.url}/ready", timeout=1).status_code == 200
+            return self.http.get(f"{self.url}/ready", timeout=10).status_code == 200
         except requests.RequestException:
             return False
 
     def call(self, method: str, path: str, body: Any = None, *, key: str | None = None) -> Any:
         """What the broker answers to an admin, or to who has `key`."""
         headers = {"Authorization": f"Bearer {key or self.admin}"}
-        answer = self.http.request(method, self.url + path, json=body, headers=headers, timeout=30)
+        answer = self.http.request(method, self.url + path, json=body, headers=headers, timeout=60)
         assert answer.ok, answer.text
         return answer.json()
 

@@ -16,6 +16,7 @@ __all__ = ["LAUNCH", "OVERFLOW", "SLOW_MS", "Opened"]
 LAUNCH: dict[str, Any] = {
     # None: the one that Playwright brought (deploy/bootstrap/browser.sh). Without either, starting it fails.
     "executable_path": shutil.which("chromium"),
+    "timeout": 120_000,
     "args": [
         "--no-sandbox",
         "--disable-gpu",
@@ -26,8 +27,9 @@ LAUNCH: dict[str, Any] = {
         "--no-first-run",
     ],
 }
-SLOW_MS = 20_000
+SLOW_MS = 60_000
 """What a busy machine may take for anything that a test waits for."""
+expect.set_options(timeout=SLOW_MS)
 WIDE, PHONE = (1440, 900), (390, 844)
 OVERFLOW = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
 NETWORK_CHANGED = "net::ERR_NETWORK_CHANGED"

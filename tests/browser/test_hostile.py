@@ -12,7 +12,7 @@ from support.bundle import Bundle
 
 MARKUP = "<script>alert(1)</script><img src=x onerror=alert(2)><a href='javascript:alert(3)'>x</a>"
 JOIN = "join-" + "0123456789abcdef" * 4
-FIRST_PAINT_MS = 5_000
+FIRST_PAINT_MS = 30_000
 """The bar is 1,000 on a machine that does nothing else (make bench); this says that it is not minutes."""
 
 BOMB = r"""
@@ -118,9 +118,15 @@ def test_long_names_stay_on_a_small_screen(chromium: Browser, tmp_path: Path) ->
 
 def test_the_numbers_stand_beside_their_lines(dashboard: Opened, bundle: Bundle) -> None:
     page = dashboard.go(f"#/jobs/{bundle.submit('print(1)')}")
-    line, number = page.locator(".cm-line").first, page.locator(".cm-lineNumbers .cm-gutterElement", has_text="1").last
-    line.wait_for()
-    assert abs((line.bounding_box() or {"y": 0})["y"] - (number.bounding_box() or {"y": 99})["y"]) < 2
+    page.wait_for_function(
+        """() => {
+            const line = document.querySelector('.cm-line');
+            const numbers = [...document.querySelectorAll('.cm-lineNumbers .cm-gutterElement')];
+            const number = numbers.filter((one) => one.textContent === '1').at(-1);
+            const top = (one) => one.getBoundingClientRect().top;
+            return line && number && Math.abs(top(line) - top(number)) < 2;
+        }"""
+    )
 
 
 def test_the_terminal_reads_what_is_cut_anywhere(dashboard: Opened) -> None:

@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 from browser.chromium import SLOW_MS, Opened
 from support.bundle import Bundle
 
-TICKS = "import time\nfor n in range(600):\n    print('tick', n, flush=True)\n    time.sleep(0.1)\n"
+TICKS = "import time\nfor n in range(2800):\n    print('tick', n, flush=True)\n    time.sleep(0.1)\n"
 MORE_THAN_FITS = "() => { const s = document.querySelector('.screen'); return s.scrollHeight > s.clientHeight + 40 }"
 AT_END = (
     "() => { const s = document.querySelector('.screen'); return s.scrollTop + s.clientHeight > s.scrollHeight - 30 }"
@@ -120,6 +120,7 @@ def test_live_output_is_followed_paused_and_cancelled(dashboard: Opened, bundle:
     expect(follow).to_have_attribute("aria-pressed", "true")
     page.wait_for_function(MORE_THAN_FITS)
     follow.click()
+    expect(page.get_by_role("button", name="Paused")).to_have_attribute("aria-pressed", "false")
     page.evaluate("() => document.querySelector('.screen').scrollTo(0, 0)")
     before = page.locator(".screen-foot").inner_text()
     expect(page.locator(".screen-foot")).not_to_have_text(before, timeout=SLOW_MS)

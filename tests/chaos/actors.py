@@ -13,7 +13,7 @@ from support.history import Call, History
 from support.http_connection import Answer, Connection, json_request
 
 TERMINAL: Final = ("completed", "failed")
-ANSWER_SECONDS: Final = 10.0
+ANSWER_SECONDS: Final = 30.0
 RETRY_FIRST, RETRY_LAST = 0.02, 0.5
 
 
@@ -59,7 +59,7 @@ class Actor:
         return call
 
     async def insist(
-        self, verb: str, method: str, path: str, body: Any = None, *, headers: str = "", seconds: float = 60
+        self, verb: str, method: str, path: str, body: Any = None, *, headers: str = "", seconds: float = 120
     ) -> Call:
         """Send until an answer other than 503 comes, as a careful client does; AssertionError after `seconds`."""
         deadline = asyncio.get_running_loop().time() + seconds
@@ -125,7 +125,7 @@ class Client(Actor):
         body: dict[str, Any] = call.body
         return body
 
-    async def result(self, job_id: str, *, seconds: float = 30) -> dict[str, Any]:
+    async def result(self, job_id: str, *, seconds: float = 120) -> dict[str, Any]:
         """The terminal result, waited for."""
         deadline = asyncio.get_running_loop().time() + seconds
         while True:

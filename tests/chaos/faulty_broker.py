@@ -27,7 +27,7 @@ import time
 from collections import Counter
 from typing import Any
 
-HOLD_LIMIT_SECONDS = 60.0
+HOLD_LIMIT_SECONDS = 240.0
 
 
 class Faults:

@@ -40,12 +40,12 @@ class Load:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def reach(self, jobs: int, seconds: float = 20) -> None:
+    async def reach(self, jobs: int, seconds: float = 120) -> None:
         """Wait until so many submissions were acknowledged."""
         async with asyncio.timeout(seconds), self._progress:
             await self._progress.wait_for(lambda: len(self.jobs) >= jobs)
 
-    async def finish(self, seconds: float = 60) -> None:
+    async def finish(self, seconds: float = 120) -> None:
         """Submit no more, and wait until every accepted job has ended."""
         self._stop.set()
         async with asyncio.timeout(seconds):

@@ -51,6 +51,7 @@ class SimNode(Actor):
         self.held: dict[Ref, Run] = {}
         self.claim_number = 0
         self.claims_done = 0
+        self.beats_answered = 0
         self.draining = False
         self.lies = False
         """Whether its result of `same` is one of its own."""
@@ -92,6 +93,7 @@ class SimNode(Actor):
             "heartbeat", "POST", "/heartbeat", body | fields, seconds=min(ANSWER_SECONDS, self.lease_seconds)
         )
         if call.ok:
+            self.beats_answered += 1
             for lost in call.body.get("lost", []):
                 self.stop((lost["job_id"], lost["fence"]))
             for cancel in call.body.get("cancel", []):

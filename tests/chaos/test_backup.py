@@ -45,9 +45,9 @@ async def test_a_backup_under_load_is_whole_and_holds_up_nobody(scenario: Make, 
         client, node = s.client("afterwards"), s.node("newcomer", slots=4)
         s.work(node)
         for job in records.jobs.keys() - uploads.keys():
-            assert (await client.result(job, seconds=60))["status"] in ("completed", "failed")
+            assert (await client.result(job, seconds=120))["status"] in ("completed", "failed")
         await s.kill_node(node)
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as http:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as http:
             assert (await http.get(f"/download/{made}/out.bin")).content == b"left behind" * 1000
         painter = await s.registered("painter", slots=8, gpu=True)
         assert await inputs(port, painter) == uploads
@@ -67,7 +67,7 @@ async def test_what_happened_since_the_backup_cannot_come_back(scenario: Make, t
         newest = await client.submit("ok newest")
         port, old = s.broker.port, (node.node_id, node.session)
     async with await restored(tmp_path / "back", tar, port=port, environment=QUICK) as broker:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as http:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as http:
             assert (await http.get(f"/status/{newest}")).status_code == 404, "it was submitted after the backup"
             said = await http.post("/complete", json=node.identity() | node.outcome(run))
             assert (said.status_code, said.json()["reason"]) == (409, "session_ended")
@@ -91,7 +91,7 @@ async def test_what_happened_since_the_backup_cannot_come_back(scenario: Make, t
 
 async def upload(port: int, content: bytes) -> str:
     """A job that comes with a file, for a kind of node that is not there yet."""
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as http:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as http:
         manifest = '{"interpreter": "python3", "entrypoint": "main.py", "requires": {"gpu": true}}'
         files: dict[str, Any] = {"files": ("main.py", content), "manifest": (None, manifest)}
         answer = await http.post("/submit", files=files)
@@ -102,7 +102,7 @@ async def upload(port: int, content: bytes) -> str:
 async def left_by(port: int, node: SimNode, run: Run, content: bytes) -> None:
     """The node delivers a file, and a result that names it."""
     name = hashlib.sha256(content).hexdigest()
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as http:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as http:
         who = {"Sandrun-Node": node.node_id, "Sandrun-Session": node.session}
         sent = await http.put(f"/artifacts/{run.job_id}/{name}?fence={run.fence}", content=content, headers=who)
     assert sent.status_code == 200, sent.text
@@ -113,7 +113,7 @@ async def inputs(port: int, node: SimNode) -> dict[str, bytes]:
     """What a node gets with the jobs that it claims."""
     call = await node.claim_call(max_jobs=8)
     found = {}
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as http:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as http:
         who = {"Sandrun-Node": node.node_id, "Sandrun-Session": node.session}
         for job in call.body["jobs"]:
             (part,) = job["uploads"]

@@ -29,7 +29,7 @@ async def test_counters_equal_what_happened(scenario: Make) -> None:
         for victim in victims:
             s.work(victim, link=True)
         hanging = await client.submit_many(["hang"] * 3)
-        await eventually(lambda: run_elsewhere(client, hanging), seconds=20, what="all hang")
+        await eventually(lambda: run_elsewhere(client, hanging), seconds=90, what="all hang")
         jobs = await client.submit_many(
             [f"ok {n}" for n in range(60)] + ["exit 3"] * 5 + ["platform"] * 2 + ["hang"] * 2
         )
@@ -39,7 +39,7 @@ async def test_counters_equal_what_happened(scenario: Make) -> None:
         s.work(s.node("heir", slots=4), link=True)
         hanging += jobs[-2:]
         dead = victims[0].node_id
-        await eventually(lambda: run_elsewhere(client, hanging, dead), seconds=30, what="all hang elsewhere")
+        await eventually(lambda: run_elsewhere(client, hanging, dead), seconds=90, what="all hang elsewhere")
         for job in hanging:
             await client.cancel(job)
         ended = [await client.result(job) for job in (*hanging, *jobs[:-2], retried, given_up)]

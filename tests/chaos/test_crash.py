@@ -25,7 +25,7 @@ async def test_no_acknowledged_operation_is_lost(scenario: Make, point: str, cou
     async with scenario() as s, Load(s, clients=IN_FLIGHT) as load:
         await load.reach(300)
         await s.broker.arm(point, count=count)
-        assert await s.broker.wait_ended(20) == -9
+        assert await s.broker.wait_ended(90) == -9
         at_crash = len(load.jobs)
         await s.restart()
         await load.reach(at_crash + 300)
@@ -49,7 +49,7 @@ async def test_a_group_is_kept_whole_or_not_at_all(scenario: Make) -> None:
             await _all_received(s)
             await s.broker.arm(point, count=2)  # the held group of one commits, the one after it is killed
             await s.broker.release()
-            await s.broker.wait_ended(10)
+            await s.broker.wait_ended(60)
             assert _count_jobs(s) - before == 1 + survivors
             await s.restart()
             assert len(set(await asyncio.gather(*tasks))) == IN_FLIGHT + 1, "every key made one job"
@@ -74,7 +74,7 @@ async def test_a_submit_repeated_after_the_crash_makes_one_job(scenario: Make, p
     async with scenario() as s:
         await s.broker.arm(point)
         submit = asyncio.create_task(s.client().submit("ok", key="only"))
-        await s.broker.wait_ended(10)
+        await s.broker.wait_ended(60)
         await s.restart()
         job = await submit
         assert set(s.audit().jobs) == {job}
@@ -88,7 +88,7 @@ async def test_a_claim_repeated_after_the_crash_leaves_no_orphan(scenario: Make,
         await s.broker.arm(point)
         lost = await node.claim_call()
         assert lost.status is None
-        await s.broker.wait_ended(10)
+        await s.broker.wait_ended(60)
         await s.restart()
         (run,) = node.take(await node.claim_call(number=lost.request["claim_number"]))
         assert run.job_id == job  # the same attempt, or the first one: the fence is 1, or from the clock (adr/0018)
@@ -102,11 +102,11 @@ async def test_a_claim_given_up_after_the_crash_is_free_after_one_beat(scenario:
         node, other = await s.registered("crashed-upon"), await s.registered("other")
         await s.broker.arm("after_commit")
         await node.claim_call()
-        await s.broker.wait_ended(10)
+        await s.broker.wait_ended(60)
         await s.restart()
         node.claims_done = node.claim_number
         assert (await node.beat()).ok
-        (run,) = await other.claim(wait=2)
+        (run,) = await other.claim(wait=20)
         assert run.job_id == job
         assert run.fence > 1, "a later fence than the one that nobody has (adr/0018)"
         await other.complete(run)
@@ -121,7 +121,7 @@ async def test_a_result_repeated_after_the_crash_counts_once(scenario: Make, poi
         (run,) = await node.claim()
         await s.broker.arm(point)
         complete = asyncio.create_task(node.complete(run))
-        await s.broker.wait_ended(10)
+        await s.broker.wait_ended(60)
         await s.restart()
         answer = await complete
         assert answer.status == 200
@@ -140,7 +140,7 @@ async def test_register_cancel_and_release_can_be_repeated_after_a_crash(scenari
         for action in (lambda: client.cancel(runs[0].job_id), lambda: node.release([runs[1]]), node.register):
             await s.broker.arm(point)
             task = asyncio.create_task(action())
-            await s.broker.wait_ended(10)
+            await s.broker.wait_ended(60)
             await s.restart()
             await task
         rows = s.audit()
@@ -152,6 +152,6 @@ async def test_register_cancel_and_release_can_be_repeated_after_a_crash(scenari
 async def test_a_crash_during_the_first_start_does_not_spoil_the_database(scenario: Make, count: int) -> None:
     s = scenario()
     s.broker.spawn(CHAOS_ARMED=f"schema:{count}")
-    assert await s.broker.wait_ended(20) == -9, "killed in the middle of making the tables"
+    assert await s.broker.wait_ended(90) == -9, "killed in the middle of making the tables"
     async with s:
         await s.client().submit("ok")

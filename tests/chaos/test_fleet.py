@@ -19,16 +19,16 @@ FLEET = 500
 
 
 async def test_a_fleet_comes_back_after_an_outage_longer_than_the_lease(scenario: Make) -> None:
-    async with scenario(NODE_TIMEOUT="5") as s:
+    async with scenario(NODE_TIMEOUT="30") as s:
         client = s.client()
         for start in range(0, FLEET, 250):
             await client.submit_many([f"ok {start + n}" for n in range(250)])
         nodes = [s.node(f"node-{n}") for n in range(FLEET)]
         await _in_parallel([node.register() for node in nodes])
-        await _in_parallel([node.claim(wait=5) for node in nodes])
+        await _in_parallel([node.claim(wait=20) for node in nodes])
         held = {ref for node in nodes for ref in node.held}
         assert len(held) == FLEET
-        await s.restart(CHAOS_CLOCK_SHIFT="60")  # the outage, by the wall clock, was twelve leases long
+        await s.restart(CHAOS_CLOCK_SHIFT="360")  # the outage, by the wall clock, was twelve leases long
         # They all come at once, with the results that their spools kept.
         beats = await asyncio.gather(*(node.beat() for node in nodes))
         assert {call.status for call in beats} == {200}
@@ -48,14 +48,14 @@ async def test_five_hundred_come_back_at_once_while_a_client_submits(scenario: M
         jobs = await client.submit_many([f"ok {n}" for n in range(FLEET)])
         nodes = [s.node(f"node-{n}") for n in range(FLEET)]
         await _in_parallel([node.register() for node in nodes])
-        await _in_parallel([node.claim(wait=5) for node in nodes])
+        await _in_parallel([node.claim(wait=20) for node in nodes])
         assert sum(len(node.held) for node in nodes) == FLEET
         await s.broker.kill()
         s.history.mark("restarted")
         fleet = asyncio.gather(*(_come_back(node, anew=n % 2 == 0) for n, node in enumerate(nodes)))
         start = asyncio.create_task(s.broker.start())
         while not fleet.done():
-            jobs.append(await asyncio.wait_for(client.submit("ok"), 20))
+            jobs.append(await asyncio.wait_for(client.submit("ok"), 60))
         await asyncio.gather(fleet, start)
         body = (await client.insist("nodes", "GET", "/nodes")).body["nodes"]
         assert [node["active"] for node in body] == [True] * FLEET
@@ -69,10 +69,10 @@ async def _come_back(node: SimNode, *, anew: bool) -> None:
     """Register or beat until it is answered, deliver what is held, and claim once."""
     if anew:
         await node.register()
-    await eventually(lambda: _beats(node), seconds=60, what=f"{node.name} is back")
+    await eventually(lambda: _beats(node), seconds=120, what=f"{node.name} is back")
     for run in list(node.held.values()):
         assert (await node.complete(run)).ok
-    for run in await node.claim(wait=1, seconds=30):
+    for run in await node.claim(wait=1, seconds=60):
         await node.complete(run)
 
 
@@ -94,17 +94,18 @@ async def test_one_job_wakes_one_of_five_hundred_waiting_claims(scenario: Make) 
     async with scenario(NODE_TIMEOUT="60") as s:
         nodes = [s.node(f"node-{n}") for n in range(FLEET)]
         await _in_parallel([node.register() for node in nodes])
-        claims = [asyncio.create_task(node.claim_call(wait=3, seconds=15)) for node in nodes]
+        claims = [asyncio.create_task(node.claim_call(wait=20)) for node in nodes]
         await _waiting(s, claims)
         job = await s.client().submit("ok")
         first = await _first_grant(claims)
         assert [given["id"] for given in first.body["jobs"]] == [job]
-        calls = await asyncio.gather(*claims)
-        assert {call.status for call in calls} == {200}
-        assert sum(len(call.body["jobs"]) for call in calls) == 1
-        winner = next(node for node, call in zip(nodes, calls, strict=True) if call is first)
+        (winner,) = [node for node, claim in zip(nodes, claims, strict=True) if claim.done()]
         (run,) = winner.take(first)
         await winner.complete(run)
+        assert await s.broker.terminate() == 0  # sends the others home
+        calls = await asyncio.gather(*claims)
+        assert {call.status for call in calls} <= {200, 503}
+        assert sum(len(call.body["jobs"]) for call in calls if call.status == 200) == 1
 
 
 async def _waiting(s: Scenario, claims: list[asyncio.Task[Call]]) -> None:
@@ -117,7 +118,7 @@ async def _waiting(s: Scenario, claims: list[asyncio.Task[Call]]) -> None:
 
 
 async def _first_grant(claims: list[asyncio.Task[Call]]) -> Call:
-    for claim in asyncio.as_completed(claims, timeout=5):
+    for claim in asyncio.as_completed(claims, timeout=15):
         call = await claim
         if call.ok and call.body["jobs"]:
             return call
@@ -128,7 +129,7 @@ async def test_a_caller_that_hangs_up_as_the_job_arrives_keeps_it_no_longer_than
     async with scenario(NODE_TIMEOUT="60") as s:
         flaky, other = await s.registered("flaky"), await s.registered("other")
         for number in range(60):
-            hanging = asyncio.create_task(flaky.claim_call(wait=5))
+            hanging = asyncio.create_task(flaky.claim_call(wait=20))
             await _waiting(s, [hanging])
             submit = asyncio.create_task(s.client().submit(f"ok {number}"))
             for _ in range(number % 8):  # hang up at different moments around the job's arrival
@@ -141,7 +142,7 @@ async def test_a_caller_that_hangs_up_as_the_job_arrives_keeps_it_no_longer_than
             runs = await other.claim(wait=1)
             if not runs:  # granted behind that beat's back, to the caller that had gone: the next one tells
                 assert (await flaky.beat()).ok
-                runs = await other.claim(wait=2)
+                runs = await other.claim(wait=20)
             (run,) = runs
             assert run.job_id == job
             await other.complete(run)

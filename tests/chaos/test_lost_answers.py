@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
 
+from chaos.actors import Actor
 from chaos.proxy import LossyProxy
 from chaos.rig import Scenario
+from support.history import Call
 
 pytestmark = pytest.mark.anyio
 Make = Callable[..., Scenario]
-LOST = 0.4
-"""Seconds that a caller waits for an answer that the proxy swallows."""
+
+
+async def lost_answer(network: LossyProxy, actor: Actor, asked: Coroutine[Any, Any, Call]) -> Call:
+    """A call whose answer the network swallows, and that is given up then."""
+    network.mode = "lose_answers"
+    network.answer_lost.clear()
+    asking = asyncio.create_task(asked)
+    await asyncio.wait_for(network.answer_lost.wait(), 60)
+    actor.close()
+    call = await asking
+    assert call.status is None
+    network.mode = "pass"
+    return call
 
 
 async def test_a_claim_whose_answer_was_lost_gives_the_same_attempts_again(scenario: Make) -> None:
@@ -22,11 +36,7 @@ async def test_a_claim_whose_answer_was_lost_gives_the_same_attempts_again(scena
         jobs = set(await s.client().submit_many([f"ok {n}" for n in range(3)]))
         node = s.node(slots=3, port=network.port)
         await node.register()
-        network.mode = "lose_answers"
-        lost = await node.claim_call(max_jobs=3, seconds=LOST)
-        await asyncio.wait_for(network.answer_lost.wait(), 5)
-        assert lost.status is None
-        network.mode = "pass"
+        lost = await lost_answer(network, node, node.claim_call(max_jobs=3))
         again = node.take(await node.claim_call(max_jobs=3, number=lost.request["claim_number"]))
         assert {run.job_id for run in again} == jobs
         assert {run.fence for run in again} == {1}, "the first answer's attempts, not new ones"
@@ -39,14 +49,11 @@ async def test_a_claim_that_the_node_gave_up_is_put_back_by_its_next_beat(scenar
         job = await s.client().submit("ok")
         node, other = s.node("forgetful", port=network.port), await s.registered("other")
         await node.register()
-        network.mode = "lose_answers"
-        await node.claim_call(seconds=LOST)
-        await asyncio.wait_for(network.answer_lost.wait(), 5)
-        network.mode = "pass"
+        await lost_answer(network, node, node.claim_call())
         assert await other.claim() == [], "the broker believes that the first node has it"
         node.claims_done = node.claim_number
         assert (await node.beat()).ok
-        (run,) = await other.claim(wait=2)
+        (run,) = await other.claim(wait=20)
         assert (run.job_id, run.fence) == (job, 2)
         await other.complete(run)
         status = await s.client().status(job)
@@ -61,10 +68,7 @@ async def test_a_claim_in_flight_is_not_put_back_by_a_beat(scenario: Make) -> No
         await s.client().submit("ok")
         node = s.node(port=network.port)
         await node.register()
-        network.mode = "lose_answers"
-        lost = await node.claim_call(seconds=LOST)
-        await asyncio.wait_for(network.answer_lost.wait(), 5)
-        network.mode = "pass"
+        lost = await lost_answer(network, node, node.claim_call())
         for _ in range(3):  # claims_done is still below that claim's number
             assert (await node.beat()).body["lost"] == []
         (run,) = node.take(await node.claim_call(number=lost.request["claim_number"]))
@@ -78,11 +82,8 @@ async def test_a_result_whose_answer_was_lost_is_a_duplicate_the_second_time(sce
         node = s.node(port=network.port)
         await node.register()
         (run,) = await node.claim()
-        network.mode = "lose_answers"
-        lost = await node.call("complete", "POST", "/complete", node.identity() | node.outcome(run), seconds=LOST)
-        assert lost.status is None
-        await asyncio.wait_for(network.answer_lost.wait(), 5)
-        network.mode = "pass"
+        body = node.identity() | node.outcome(run)
+        await lost_answer(network, node, node.call("complete", "POST", "/complete", body))
         again = await node.complete(run)
         assert again.status == 200
         assert again.body["duplicate"] is True
@@ -91,21 +92,16 @@ async def test_a_result_whose_answer_was_lost_is_a_duplicate_the_second_time(sce
 
 
 async def test_lost_answers_to_beats_still_renew_the_lease(scenario: Make) -> None:
-    async with scenario(NODE_TIMEOUT="1") as s, LossyProxy(s.broker.port) as network:
+    async with scenario(NODE_TIMEOUT="4") as s, LossyProxy(s.broker.port) as network:
         job = await s.client().submit("ok")
         node = s.node(port=network.port)
         await node.register()
         (run,) = await node.claim()
-        network.mode = "lose_answers"
-        for _ in range(5):
-            await node.call(
-                "heartbeat",
-                "POST",
-                "/heartbeat",
-                node.identity() | {"held": [{"job_id": job, "fence": 1}]},
-                seconds=LOST,
-            )
-        network.mode = "pass"
+        body = node.identity() | {"held": [{"job_id": job, "fence": 1}]}
+        until = asyncio.get_running_loop().time() + 6  # longer than the lease
+        while asyncio.get_running_loop().time() < until:
+            await lost_answer(network, node, node.call("heartbeat", "POST", "/heartbeat", body))
+            await asyncio.sleep(0.3)  # the beat's interval
         assert (await node.beat()).body["renewed"] == [{"job_id": job, "fence": 1}]
         assert (await node.complete(run)).status == 200
         assert s.audit().jobs[job]["losses"] == 0
@@ -116,11 +112,7 @@ async def test_a_submit_whose_answer_was_lost_makes_one_job(scenario: Make) -> N
         client = s.client()
         client.port = network.port
         headers = "idempotency-key: the-same\r\n"
-        network.mode = "lose_answers"
-        lost = await client.call("submit", "POST", "/submit", {"code": "ok"}, headers=headers, seconds=LOST)
-        assert lost.status is None
-        await asyncio.wait_for(network.answer_lost.wait(), 5)
-        network.mode = "pass"
+        await lost_answer(network, client, client.call("submit", "POST", "/submit", {"code": "ok"}, headers=headers))
         job = await client.submit("ok", key="the-same")
         assert set(s.audit().jobs) == {job}
         conflict = await client.call("submit", "POST", "/submit", {"code": "exit 1"}, headers=headers)
@@ -150,7 +142,7 @@ async def test_results_out_of_order_are_judged_by_their_fence(scenario: Make) ->
         first, second = await s.registered("first"), await s.registered("second")
         (old,) = await first.claim()
         await first.release([old])
-        (new,) = await second.claim(wait=2)
+        (new,) = await second.claim(wait=20)
         stale = first.identity() | first.outcome(old)
         before = await first.call("complete", "POST", "/complete", stale)
         assert (before.status, before.body["reason"]) == (409, "stale_lease")

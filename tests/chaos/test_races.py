@@ -56,7 +56,7 @@ async def test_a_result_and_a_taking_away_never_both_win(
         seen: Counter[int | None] = Counter()
         for number in range(ROUNDS):
             job = await client.submit(f"ok {number}")
-            (run,) = await node.claim(wait=2)
+            (run,) = await node.claim(wait=20)
             barrier = asyncio.Barrier(2)
             complete, _ = await asyncio.gather(
                 _after(
@@ -72,7 +72,7 @@ async def test_a_result_and_a_taking_away_never_both_win(
             else:
                 assert complete.status == 409
                 if row["status"] == "pending":
-                    (moved,) = await heir.claim(wait=2)
+                    (moved,) = await heir.claim(wait=20)
                     assert moved.fence == run.fence + 1
                     await heir.complete(moved)
                 else:
@@ -117,7 +117,7 @@ async def test_a_claim_of_a_session_that_just_ended_leaves_no_orphan(scenario: M
             node.session = registered.body["session"]
             beat = await node.call("heartbeat", "POST", "/heartbeat", node.identity() | {"held": [], "claims_done": 0})
             assert beat.ok
-            runs = await heir.claim(wait=2)
+            runs = await heir.claim(wait=20)
             assert [run.job_id for run in runs] == [job], (
                 f"round {number}: the job hangs on a session that does not know of it"
             )

@@ -59,7 +59,7 @@ def start_node(tmp_path: Path, sandrun: FakeSandrun) -> Iterator[StartNode]:
     yield start
     for process in started:
         process.kill()
-        process.wait(10)
+        process.wait(60)
 
 
 @asynccontextmanager
@@ -89,7 +89,7 @@ async def running(client: Client, job: str) -> None:
     async def runs() -> bool:
         return bool((await client.status(job))["status"] == "running")
 
-    await eventually(runs, seconds=20, what=f"{job} runs")
+    await eventually(runs, seconds=90, what=f"{job} runs")
 
 
 async def test_a_result_for_an_attempt_that_the_copy_does_not_know_never_counts_for_its_next(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ async def test_a_result_for_an_attempt_that_the_copy_does_not_know_never_counts_
         await broker.kill()
         replace(broker.database, tmp_path / "copy.db")
         await broker.start()
-        (after,) = await node.claim(wait=5)
+        (after,) = await node.claim(wait=20)
         assert (after.job_id, after.code) == (job, before.code)
         late = await node.call("complete", "POST", "/complete", node.identity() | node.outcome(before))
         assert (late.status, late.body["reason"]) == (409, "stale_lease"), "it was given out before the copy's time"
@@ -123,7 +123,7 @@ async def test_a_node_goes_on_with_a_broker_that_lost_its_database(
         replace(broker.database, None)
         await broker.start()
         new = await client.submit("echo new")
-        assert (await client.result(new, seconds=30))["output"].strip() == "new"
+        assert (await client.result(new, seconds=120))["output"].strip() == "new"
         assert len(sandrun.cancelled) == 1, "the run of the world that is gone was ended"
         assert (await client.insist("status", "GET", f"/status/{old}")).status == 404
         assert node.poll() is None
@@ -152,7 +152,7 @@ async def test_a_node_goes_on_with_a_broker_that_came_back_from_an_older_copy(
             replace(broker.database, tmp_path / "copy.db")
             back = BrokerProcess(broker.directory, broker.environment, port=broker.port)
         async with back:
-            results = await asyncio.gather(*(client.result(job, seconds=30) for job in (held, done)))
+            results = await asyncio.gather(*(client.result(job, seconds=120) for job in (held, done)))
             assert [(r["status"], r["output"].strip()) for r in results] == [
                 ("completed", "held"),
                 ("completed", "done"),

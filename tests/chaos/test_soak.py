@@ -25,7 +25,7 @@ SEED = int(os.environ.get("CHAOS_SOAK_SEED", "0")) or random.randrange(1, 1_000_
 async def _kill_at_a_point(s: Scenario, chance: random.Random) -> None:
     point = chance.choice(["begin", "statement", "before_commit", "after_commit"])
     await s.broker.arm(point, count=chance.randrange(1, 200))
-    await s.broker.wait_ended(30)
+    await s.broker.wait_ended(120)
     await s.restart()
 
 
@@ -78,6 +78,6 @@ async def test_nothing_is_lost_whatever_happens(scenario: Make) -> None:
             s.history.mark(fault.__name__)
             await fault(s, chance)
         await s.broker.cap_pages(0)
-        await load.finish(seconds=120)
+        await load.finish(seconds=240)
         rows = s.audit()
         assert len(rows.jobs) >= len(load.jobs)

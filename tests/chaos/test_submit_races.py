@@ -71,7 +71,7 @@ async def test_a_cancelled_leader_hands_over_across_a_crash(scenario: Make) -> N
         node.held.pop(run.ref)
         await s.broker.arm("after_commit")
         lost = await node.claim_call()
-        await s.broker.wait_ended(10)
+        await s.broker.wait_ended(60)
         await s.restart()
         (run,) = node.take(await node.claim_call(number=lost.request["claim_number"]))
         assert run.job_id == heir

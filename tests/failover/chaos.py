@@ -47,7 +47,7 @@ class Chaos:
                 if len(self._busy) < 2:
                     self._break_something(threads)
             for fault in self._busy.values():
-                fault.result(timeout=60)
+                fault.result(timeout=200)
         self._cluster.heal()
         print(f"{len(self._cluster.jobs)} jobs, {len(self.faults)} faults: {', '.join(self.faults)}", flush=True)
         self._cluster.audit()

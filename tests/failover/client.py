@@ -13,7 +13,7 @@ import requests
 
 from support.history import Call, History
 
-ANSWER_SECONDS = 10.0
+ANSWER_SECONDS = 25.0
 RETRY_FIRST, RETRY_LAST = 0.05, 0.5
 
 # Says who ran and which run it was; the token is an argument, so that `docker top` shows where it runs.
@@ -79,7 +79,7 @@ class Client:
         return call
 
     def insist(
-        self, verb: str, method: str, path: str, body: Any = None, *, key: str = "", seconds: float = 60
+        self, verb: str, method: str, path: str, body: Any = None, *, key: str = "", seconds: float = 150
     ) -> Call:
         """Send until an answer other than 503 comes, as a careful client does; AssertionError after `seconds`."""
         deadline = time.monotonic() + seconds
@@ -123,7 +123,7 @@ class Client:
         attempts: list[dict[str, Any]] = call.body["attempts"]
         return attempts
 
-    def result(self, job: Job, *, seconds: float = 60) -> dict[str, Any]:
+    def result(self, job: Job, *, seconds: float = 200) -> dict[str, Any]:
         """The job's end, waited for and checked."""
         deadline = time.monotonic() + seconds
         while True:

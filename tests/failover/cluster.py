@@ -21,11 +21,15 @@ from support.inside import read_inside
 from support.leftovers import labels
 from support.records import Records
 
-LEASE = 5.0
-QUICK = {"NODE_TIMEOUT": f"{LEASE:g}", "JOB_TIMEOUT": "60", "BROKER_TIMEOUT_GRACE": "3"}
+LEASE = 8.0
+QUICK = {"NODE_TIMEOUT": f"{LEASE:g}", "JOB_TIMEOUT": "300", "BROKER_TIMEOUT_GRACE": "3"}
 """A lease that keeps scenarios short and is long against what an honest node on a busy machine takes to beat."""
-STUCK_SECONDS = 60.0
+STUCK_SECONDS = 120.0
 """No job of these scenarios takes nearly as long: if none ends for so long, none will."""
+LONG = 250.0
+"""Seconds of a job that is ended from outside, or runs until nobody waits for it any more."""
+SOON = 90.0
+"""Seconds within which what has to come has come, on a busy machine too: far from the end of a long job."""
 NODE = {"NODE_SLOTS": "2", "NODE_DRAIN_SECONDS": "3", "LOG_LEVEL": "debug"}
 
 # One consistent copy of the database while the broker runs, whatever its write-ahead log holds.
@@ -97,7 +101,7 @@ class Cluster(Bundle):
         self.nodes.append(node)
         return node
 
-    def wait_registered(self, nodes: Iterable[Node], *, seconds: float = 60) -> None:
+    def wait_registered(self, nodes: Iterable[Node], *, seconds: float = 120) -> None:
         """Until the broker has heard each of these nodes from now on."""
         silent = {node.name for node in nodes}
         before = {name: self._listed().get(name, {}).get("last_heartbeat") for name in silent}
@@ -166,7 +170,7 @@ class Cluster(Bundle):
         """A job for each slot of the pool."""
         return [self.launch(seconds) for _ in range(2 * len(self.nodes))]
 
-    def running(self, jobs: Iterable[Job], *, seconds: float = 30, elsewhere_than: Node | None = None) -> list[Node]:
+    def running(self, jobs: Iterable[Job], *, seconds: float = SOON, elsewhere_than: Node | None = None) -> list[Node]:
         """Where these jobs run, once all do (and none on that node)."""
         jobs = list(jobs)
 
@@ -179,12 +183,36 @@ class Cluster(Bundle):
 
         return wait_until(all_placed, seconds=seconds, what=f"{len(jobs)} jobs run")
 
+    def spread(self, *seconds: float) -> tuple[list[Job], list[Node]]:
+        """Jobs of these lengths that all run now, and where, each with time before it.
+
+        A machine too busy to start them all in that time gets longer ones.
+        """
+        for factor in (1, 2, 4, 8, 16):
+            begun = time.monotonic()
+            jobs = [self.launch(factor * length) for length in seconds]
+            places = wait_until(lambda: self._places(jobs), seconds=SOON, what="these jobs run, or have ended")  # noqa: B023
+            if None not in places and time.monotonic() - begun < 0.6 * factor * min(seconds):
+                return jobs, [place for place in places if place is not None]
+            for job in jobs:
+                self.client.cancel(job)
+            for job in jobs:
+                self.client.result(job)
+        raise AssertionError(f"jobs of {seconds} s do not run at once, however long they are made")
+
+    def _places(self, jobs: list[Job]) -> list[Node | None]:
+        """Where these jobs run, None for what has ended; empty while one waits."""
+        names = {node["id"]: node["name"] for node in self.get("/nodes").json()["nodes"]}
+        by_name = {node.name: node for node in self.nodes}
+        said = [self.client.status(job) for job in jobs]
+        if any(status["status"] not in ("running", *TERMINAL) for status in said):
+            return []
+        return [by_name[names[s["node_id"]]] if s["status"] == "running" else None for s in said]
+
     def one_of_each(self, short: float, long: float) -> tuple[Node, Job, Job]:
         """A node that runs two jobs of these lengths, and its jobs; all other slots run short ones."""
-        running = self.launch(long)
-        (victim,) = self.running([running])
-        others = [self.launch(short) for _ in range(2 * len(self.nodes) - 1)]
-        (beside,) = [job for job, place in zip(others, self.running(others), strict=True) if place is victim]
+        (running, *others), (victim, *places) = self.spread(long, *[short] * (2 * len(self.nodes) - 1))
+        (beside,) = [job for job, place in zip(others, places, strict=True) if place is victim]
         return victim, beside, running
 
     def outcomes(self, job: Job) -> list[str | None]:
@@ -222,11 +250,11 @@ class Cluster(Bundle):
         runs: dict[str, Job] = {}
         self._wait_for_the_rest()
         for job in self.jobs:
-            self.client.result(job, seconds=120)
+            self.client.result(job)
             if job.run:
                 assert runs.setdefault(job.run, job) is job, f"one run is the result of {job} and {runs[job.run]}"
         wait_until(
-            lambda: not any(node.sandboxes() for node in self.nodes), seconds=20, what="no program is left anywhere"
+            lambda: not any(node.sandboxes() for node in self.nodes), seconds=SOON, what="no program is left anywhere"
         )
         with tempfile.TemporaryDirectory() as directory:
             database = Path(directory) / "broker.db"

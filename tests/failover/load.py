@@ -44,7 +44,7 @@ class Load:
             assert self._error is None, self._error
             return len(self.jobs) >= jobs
 
-        wait_until(reached, seconds=60, what=f"{jobs} jobs are accepted")
+        wait_until(reached, seconds=150, what=f"{jobs} jobs are accepted")
 
     def _run(self) -> None:
         try:

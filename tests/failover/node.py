@@ -64,7 +64,7 @@ class Node:
     def stop(self) -> int:
         """`docker stop`: SIGTERM and 30 s of grace; the exit status."""
         self.box.stop(timeout=30)
-        return int(self.box.wait(timeout=10)["StatusCode"])
+        return int(self.box.wait(timeout=60)["StatusCode"])
 
     def end(self) -> None:
         """SIGTERM, with which `docker stop` begins; does not wait for the end."""

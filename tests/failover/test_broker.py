@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from failover import stepped_clock
-from failover.cluster import LEASE, Cluster
+from failover.cluster import LEASE, LONG, SOON, Cluster
 from failover.load import Load
 from support.bundle import wait_until
 
@@ -20,8 +20,7 @@ LONG_LEASE = 2 * LEASE
 
 
 def test_a_killed_broker_loses_no_job_and_runs_none_again(cluster: Cluster) -> None:
-    running = [cluster.launch(3) for _ in range(4)]
-    cluster.running(running)
+    running, _ = cluster.spread(*[3] * 4)
     with Load(cluster) as load:
         load.reach(5)
         cluster.kill_broker()
@@ -34,13 +33,12 @@ def test_a_killed_broker_loses_no_job_and_runs_none_again(cluster: Cluster) -> N
 
 def test_a_broker_away_for_longer_than_the_lease(cluster: Cluster) -> None:
     """What ended meanwhile counts, what the nodes had to end runs again, and nobody's attempts are used up."""
-    short = [cluster.launch(1.5) for _ in range(4)]
-    long = [cluster.launch(40) for _ in range(4)]
-    cluster.running([*short, *long])
+    jobs, _ = cluster.spread(*[2.5] * 4, *[LONG] * 4)
+    short, long = jobs[:4], jobs[4:]
     cluster.kill_broker()
     wait_until(
         lambda: not any(node.sandboxes() for node in cluster.nodes),
-        seconds=LEASE + 10,
+        seconds=SOON,
         what="the nodes end their programs when the lease is over",
     )
     cluster.start_broker()
@@ -50,7 +48,7 @@ def test_a_broker_away_for_longer_than_the_lease(cluster: Cluster) -> None:
     # Not before the nodes have said so do they run again; until then the broker believes in the attempts of before.
     wait_until(
         lambda: all(cluster.outcomes(job) == ["released", None] for job in long),
-        seconds=30,
+        seconds=SOON,
         what="what the nodes had to end runs again",
     )
     cluster.running(long)
@@ -70,7 +68,7 @@ def restored(cluster: Cluster) -> Iterator[Cluster]:
 
 def test_nodes_come_back_to_a_broker_that_lost_its_database(restored: Cluster) -> None:
     cluster = restored
-    lost = cluster.fill(40)
+    lost = cluster.fill(LONG)
     cluster.running(lost)
     cluster.replace_broker()
     # Nobody helps: the nodes find out that nobody knows them, end what nobody wants, and register anew.
@@ -78,7 +76,7 @@ def test_nodes_come_back_to_a_broker_that_lost_its_database(restored: Cluster) -
     for job in found:
         cluster.client.result(job)
     cluster.wait_registered(cluster.nodes)
-    assert not any(node.sandboxes() for node in cluster.nodes)
+    wait_until(lambda: not any(node.sandboxes() for node in cluster.nodes), seconds=SOON, what="what nobody wants ends")
     assert len(cluster.get("/nodes").json()["nodes"]) == len(cluster.nodes), "each registered once"
 
 
@@ -99,12 +97,11 @@ def test_the_brokers_clock_is_stepped(restored: Cluster, jump: int) -> None:
     cluster.client.result(before)
 
     _step(cluster, jump)
-    jobs = [cluster.launch(3) for _ in range(6)]
-    places = cluster.running(jobs)
+    jobs, places = cluster.spread(*[3] * 6)
     silent = places[0]
     silent.pause()
     lost = [job for job, place in zip(jobs, places, strict=True) if place is silent]
-    cluster.running(lost, elsewhere_than=silent, seconds=LONG_LEASE + 10)
+    cluster.running(lost, elsewhere_than=silent)
     cluster.kill_broker()
     cluster.start_broker()
     silent.resume()

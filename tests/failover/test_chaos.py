@@ -14,7 +14,7 @@ MINUTES = float(os.environ.get("CHAOS_MINUTES") or 1)
 SEED = int(os.environ.get("CHAOS_SEED") or random.randrange(1, 1_000_000))
 
 
-@pytest.mark.timeout(MINUTES * 60 + 300)
+@pytest.mark.timeout(MINUTES * 60 + 600)
 def test_nothing_is_lost_whatever_fails() -> None:
     print(f"CHAOS_SEED={SEED}", flush=True)
     with Cluster(nodes=NODES) as cluster:

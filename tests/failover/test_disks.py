@@ -23,16 +23,15 @@ def test_the_brokers_disk_is_full(cluster: Cluster) -> None:
     disk = cluster.add_volume(type="tmpfs", device="tmpfs", o="size=16m,uid=1000,gid=1000")
     cluster.replace_broker(volumes={disk: "/data"})
     cluster.wait_registered(cluster.nodes)
-    running = [cluster.launch(2) for _ in range(4)]
+    running, _ = cluster.spread(*[2] * 4)
     waiting = [cluster.launch(0.2) for _ in range(12)]
-    cluster.running(running)
     read_inside(cluster.broker_box, "python", "-c", _FILL, "/data/filler")
 
     def refused() -> bool:
         call = cluster.client.call("submit", "POST", "/submit", {"code": "print('x' * 4096)" * 200})
         return call.status == 503
 
-    wait_until(refused, seconds=10, what="submits are refused with 503")
+    wait_until(refused, seconds=60, what="submits are refused with 503")
     cluster.wait_seconds(LEASE + 1)  # results wait on the nodes, and nobody loses its lease
     assert refused()
     assert cluster.get("/health").status_code == 503

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from failover.cluster import LEASE, Cluster
+from failover.cluster import LONG, SOON, Cluster
 from failover.load import Load
 from support.bundle import wait_until
 
 
 def test_a_killed_nodes_jobs_run_elsewhere(cluster: Cluster) -> None:
-    jobs = [cluster.launch(2) for _ in range(6)]
-    places = cluster.running(jobs)
+    jobs, places = cluster.spread(*[2] * 6)
     victim = places[0]
     victim.kill()
     for job, place in zip(jobs, places, strict=True):
@@ -21,8 +20,7 @@ def test_a_killed_nodes_jobs_run_elsewhere(cluster: Cluster) -> None:
 
 
 def test_two_nodes_killed_at_once_lose_nothing(cluster: Cluster) -> None:
-    jobs = cluster.fill(2)
-    places = cluster.running(jobs)
+    jobs, places = cluster.spread(*[2] * 2 * len(cluster.nodes))
     victims = list(dict.fromkeys(places))[:2]
     for victim in victims:
         victim.kill()
@@ -34,20 +32,20 @@ def test_two_nodes_killed_at_once_lose_nothing(cluster: Cluster) -> None:
 
 def test_a_node_that_slept_past_its_lease_is_a_zombie(cluster: Cluster) -> None:
     """Of two jobs one ends the moment that the node wakes up, and one would go on running."""
-    zombie, ended, running = cluster.one_of_each(2, 40)
+    zombie, ended, running = cluster.one_of_each(2, LONG)
     zombie.pause()
-    (heir,) = cluster.running([running], elsewhere_than=zombie, seconds=LEASE + 10)
+    (heir,) = cluster.running([running], elsewhere_than=zombie)
     cluster.client.result(ended)
     assert zombie.sandboxes() == {ended.token, running.token}, "frozen, not ended"
     zombie.resume()
-    wait_until(lambda: not zombie.sandboxes(), seconds=10, what="the zombie's programs are killed")
+    wait_until(lambda: not zombie.sandboxes(), seconds=SOON, what="the zombie's programs are killed")
     assert running.token in heir.sandboxes()
     assert cluster.outcomes(running) == ["node_lost", None]
     assert cluster.outcomes(ended) == ["node_lost", "completed"]
     # Its result came too late, or it knew itself that the lease was over: which, is a race between two of its threads.
     wait_until(
         lambda: any(_not_believed(line) for line in zombie.log().about(ended.id, fence=1)),
-        seconds=10,
+        seconds=SOON,
         what="the zombie had a result and was not believed",
     )
     cluster.client.cancel(running)
@@ -55,10 +53,9 @@ def test_a_node_that_slept_past_its_lease_is_a_zombie(cluster: Cluster) -> None:
 
 def test_a_frozen_node_with_a_free_slot_gets_nothing(cluster: Cluster) -> None:
     """Its claim goes on waiting for work at the broker: a frozen node hangs up on nobody."""
-    lost = cluster.launch(3)
-    (frozen,) = cluster.running([lost])
+    (lost,), (frozen,) = cluster.spread(3)
     frozen.pause()
-    cluster.running([lost], elsewhere_than=frozen, seconds=LEASE + 10)
+    cluster.running([lost], elsewhere_than=frozen)
     later = cluster.fill(0.5)
     for job in [lost, *later]:
         assert cluster.client.result(job)["node_id"] != cluster.listed(frozen)["id"]
@@ -66,7 +63,7 @@ def test_a_frozen_node_with_a_free_slot_gets_nothing(cluster: Cluster) -> None:
 
 
 def test_docker_stop_drains_under_load(cluster: Cluster) -> None:
-    long = [cluster.launch(40) for _ in range(4)]
+    long = [cluster.launch(LONG) for _ in range(4)]
     places = cluster.running(long)
     with Load(cluster) as load:
         load.reach(5)
@@ -87,12 +84,12 @@ def test_docker_stop_drains_under_load(cluster: Cluster) -> None:
 
 def test_a_job_that_kills_its_nodes_ends_and_others_flow(cluster: Cluster) -> None:
     with Load(cluster) as load:
-        poison = cluster.launch(40, max_retries=2)
+        poison = cluster.launch(LONG, max_retries=2)
         poison.ends = {("failed", "node_lost")}
         for attempt in range(1, 4):
             wait_until(
                 lambda n=attempt: cluster.client.status(poison)["attempt"] == n,  # type: ignore[misc]
-                seconds=20,
+                seconds=SOON,
                 what=f"attempt {attempt} of the poison job",
             )
             (place,) = cluster.running([poison])

@@ -22,7 +22,7 @@ from support.broker_process import ROOT, free_port
 from support.history import History
 from support.node_log import NodeLog
 
-LONG_ENOUGH: Final = 60.0
+LONG_ENOUGH: Final = 150.0
 BIN: Final = str(Path(sys.executable).parent)
 
 
@@ -51,7 +51,7 @@ class Process:
     def kill(self) -> None:
         """SIGKILL."""
         self._popen.kill()
-        self._popen.wait(10)
+        self._popen.wait(60)
 
     def terminate(self) -> int:
         """SIGTERM; the exit code."""
@@ -77,7 +77,7 @@ class Rig:
         self.folder = folder
         self._options = ("--pause", "0.1", "--per-hour", "1000", "--cpu-seconds", "1000", *standin)
         # No fault is armed: what counts is that this broker starts quickly. Its grace is long, as an operator's is.
-        self.broker = FaultyBroker(folder / "broker", {"NODE_TIMEOUT": "10", "BROKER_TIMEOUT_GRACE": "15", **broker})
+        self.broker = FaultyBroker(folder / "broker", {"NODE_TIMEOUT": "30", "BROKER_TIMEOUT_GRACE": "15", **broker})
         self.history = History()
         self.port = free_port()
         self.web = requests.Session()

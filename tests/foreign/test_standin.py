@@ -26,9 +26,9 @@ class Client:
     def submit(self, code: str, manifest: str = "{}") -> requests.Response:
         """A python program."""
         parts: Any = [("files", ("main.py", code.encode())), ("manifest", (None, manifest))]
-        return requests.post(f"{self.url}/submit", files=parts, timeout=30)
+        return requests.post(f"{self.url}/submit", files=parts, timeout=60)
 
-    def get(self, path: str, timeout: float = 30) -> requests.Response:
+    def get(self, path: str, timeout: float = 60) -> requests.Response:
         """One call."""
         return requests.get(self.url + path, timeout=timeout)
 
@@ -50,7 +50,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 def test_header_names_matter_to_the_letter_and_no_connection_is_kept(client: Client) -> None:
     body = b'--x\r\nContent-Disposition: form-data; name="files"; filename="main.py"\r\n\r\n1\r\n--x--\r\n'
     head = "POST /submit HTTP/1.1\r\ncontent-type: multipart/form-data; boundary=x\r\n"
-    with socket.create_connection(("127.0.0.1", client.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", client.port), timeout=60) as connection:
         connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         answer = b"".join(iter(lambda: connection.recv(65536), b""))  # until it closes
     assert answer.startswith(b"HTTP/1.1 400")

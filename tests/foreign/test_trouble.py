@@ -17,7 +17,7 @@ def test_429_for_a_while_is_waited_out_by_the_same_attempt(tmp_path: Path) -> No
 
 
 def test_429_for_longer_than_a_lease_costs_no_attempt_and_a_restart_forgets_it(tmp_path: Path) -> None:
-    with Rig(tmp_path, "--per-hour", "1", NODE_TIMEOUT="2") as rig:
+    with Rig(tmp_path, "--per-hour", "1", NODE_TIMEOUT="5") as rig:
         _another_client_was_quicker(rig)
         job = rig.submit(max_retries=0)
         soon(lambda: "released" in rig.outcomes(job), lambda: str(rig.job(job)))
@@ -54,5 +54,5 @@ def _another_client_was_quicker(rig: Rig) -> None:
     """It uses up the quota after the agent has asked for it and claims: the next job meets 429."""
     soon(lambda: "200 GET /stats" in rig.standin.said, lambda: rig.agent.said)
     parts = [("files", ("main.py", b"pass")), ("manifest", (None, "{}"))]
-    answer = requests.post(f"{rig.standin_url}/submit", files=parts, timeout=10)  # type: ignore[arg-type]
+    answer = requests.post(f"{rig.standin_url}/submit", files=parts, timeout=60)  # type: ignore[arg-type]
     assert answer.status_code == 200, answer.text

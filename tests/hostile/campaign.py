@@ -14,8 +14,9 @@ from hostile.model import Attack, Outcome
 from hostile.node_view import NodeView
 from hostile.watch import HEALTH_SECONDS, HealthWatch, NeighbourWatch
 
-#: Seconds by which a kill may come after the wall clock ran out, on a machine that other attackers keep busy.
-LATE_SECONDS = 2.0
+#: Seconds by which a kill may come after the wall clock ran out, on a machine that other attackers and suites keep
+#: busy. One that does not come is found by PATIENCE.
+LATE_SECONDS = 8.0
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,10 @@ import requests
 from hostile.model import COMPLETED, REFUSED, Attack, Outcome
 
 #: Seconds beyond its own wall clock, waiting for a slot included, after which a job counts as hanging.
-PATIENCE = 90
+PATIENCE = 200
 #: Seconds of one long poll; every answer but a long poll comes within CALL_SECONDS.
 POLL_SECONDS = 20
-CALL_SECONDS = 30
+CALL_SECONDS = 60
 #: The download is read up to this, then dropped: a collector without bounds must not fill the attacker's own memory.
 DOWNLOAD_BYTES = 512 << 20
 

@@ -76,7 +76,7 @@ def still_serves(target: Target) -> Iterator[str]:
         yield f"an ordinary job was refused afterwards: {answer.status_code} {answer.text[:200]}"
         return
     job_id = answer.json()["job_id"]
-    outcome = target.outcome(job_id, seconds=90)
+    outcome = target.outcome(job_id, seconds=200)
     if outcome.stdout != "fine\n":
         yield f"an ordinary job failed afterwards: {outcome.verdict} {outcome.stdout!r} {outcome.stderr!r}"
     target.forget(job_id)
@@ -101,7 +101,7 @@ def has_error_text(what: str, answer: requests.Response) -> Iterator[str]:
         yield f"{what}: not an explanation: {answer.text[:300]!r}"
 
 
-def exchange(target: Target, request: bytes, *, seconds: float = 5.0, most: int = 1 << 20) -> bytes:
+def exchange(target: Target, request: bytes, *, seconds: float = 10.0, most: int = 1 << 20) -> bytes:
     """Send raw bytes; everything that comes back until the service closes or `seconds` have passed."""
     deadline = time.monotonic() + seconds
     received = b""
@@ -119,7 +119,7 @@ def exchange(target: Target, request: bytes, *, seconds: float = 5.0, most: int 
     return received
 
 
-def connect(target: Target, seconds: float = 5.0) -> socket.socket:
+def connect(target: Target, seconds: float = 30.0) -> socket.socket:
     """A connection, through TLS where the URL says so."""
     try:
         connection = socket.create_connection(target.address, timeout=seconds)

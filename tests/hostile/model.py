@@ -27,7 +27,7 @@ ENTRYPOINTS = {"python3": "main.py", "node": "main.js", "bash": "main.sh", "ruby
 #: Seconds of wall clock a job gets unless its case says otherwise: short, because many attacks live until it ends.
 WALL_SECONDS = 2
 #: The same for one that ends by itself: a busy machine may take its time over it.
-PATIENT_SECONDS = 10
+PATIENT_SECONDS = 40
 #: MiB for the whole tree of a job unless its case says otherwise; node alone takes about 50.
 MEMORY_MB = 128
 
@@ -74,7 +74,7 @@ class Case:
     #: Must be neither in standard output nor in standard error.
     never: tuple[str, ...] = BREACH_WORDS
     checks: tuple[Check, ...] = ()
-    #: Seconds; None: WALL_SECONDS if it may live until then, else PATIENT_SECONDS.
+    #: Seconds; None: WALL_SECONDS. One that has to end by itself gets PATIENT_SECONDS at least.
     timeout: int | None = None
     memory_mb: int = MEMORY_MB
     #: Further fields of the manifest.
@@ -94,9 +94,8 @@ class Case:
     @property
     def wall_seconds(self) -> int:
         """What its job gets of wall clock."""
-        if self.timeout is not None:
-            return self.timeout
-        return WALL_SECONDS if "timeout" in self.verdicts else PATIENT_SECONDS
+        seconds = WALL_SECONDS if self.timeout is None else self.timeout
+        return seconds if "timeout" in self.verdicts else max(seconds, PATIENT_SECONDS)
 
     def attacks(self, group: str) -> Iterator[Attack]:
         """The case in each of its languages."""

@@ -15,9 +15,9 @@ from types import TracebackType
 from typing import Any, Self
 
 #: Seconds within which everything of an ended job must be gone.
-GONE_SECONDS = 3.0
+GONE_SECONDS = 20.0
 #: Seconds within which the whole node must be back to its base after the last job (job data is kept for the TTL).
-BASE_SECONDS = 30.0
+BASE_SECONDS = 90.0
 #: Bytes by which memory may stay above its base: allocator arenas and kernel caches, no job's data.
 MEMORY_SLACK = 48 << 20
 DESCRIPTOR_SLACK = 4
@@ -39,6 +39,12 @@ def memory():
     base = "/sys/fs/cgroup/memory/"
     fields = dict(line.split() for line in read(base + "memory.stat").decode().splitlines())
     return int(fields["rss"]) + int(fields.get("shmem", 0)) + int(read(base + "memory.kmem.tcp.usage_in_bytes") or 0)
+
+def cpu_seconds():
+    fields = dict(line.split() for line in read("/sys/fs/cgroup/cpu.stat").decode().splitlines())
+    if "usage_usec" in fields:
+        return int(fields["usage_usec"]) / 1e6
+    return int(read("/sys/fs/cgroup/cpuacct/cpuacct.usage") or read("/sys/fs/cgroup/cpu,cpuacct/cpuacct.usage")) / 1e9
 
 def oom_kills():
     text = read("/sys/fs/cgroup/memory.events") or read("/sys/fs/cgroup/memory/memory.oom_control")
@@ -68,7 +74,7 @@ for line in sys.stdin:
         for directory, names, found in os.walk(top):
             files += [os.path.join(directory, name) for name in names + found][: 10_000 - len(files)]
     answer = {"processes": processes, "descriptors": descriptors, "memory": memory(), "files": files}
-    answer["oom_kills"] = oom_kills()
+    answer |= {"oom_kills": oom_kills(), "cpu_seconds": cpu_seconds()}
     print(json.dumps(answer), flush=True)
 """
 
@@ -81,6 +87,7 @@ class Snapshot:
     descriptors: int
     memory: int
     oom_kills: int
+    cpu_seconds: float
     files: frozenset[str]
 
     @property
@@ -110,7 +117,7 @@ class NodeView:
 
     def close(self) -> None:
         """End the program in the container."""
-        self._process.communicate(timeout=10)
+        self._process.communicate(timeout=60)
 
     def look(self, *, files: bool = False) -> Snapshot:
         """The node now; with `files` also the first 10,000 paths in its writable places."""

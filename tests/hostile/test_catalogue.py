@@ -21,7 +21,7 @@ from hostile.watch import SHARED_HEALTH_SECONDS
 from support.hostile_node import HostileNode
 
 #: Seconds to wait for one report: the queue before it is bounded by the whole run.
-REPORT_SECONDS = 280
+REPORT_SECONDS = 560
 
 
 @pytest.fixture(scope="module")

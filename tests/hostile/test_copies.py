@@ -43,7 +43,7 @@ def test_four_copies_at_once(node: HostileNode) -> None:
             ]
             copies = [stack.enter_context(campaign) for campaign in campaigns]
             futures = [future for copy in copies for future in copy.launch(chosen).values()]
-            reports = [future.result(280) for future in futures]
+            reports = [future.result(560) for future in futures]
         failed = [report.text() for report in reports if not report.passed]
         assert not failed, "\n".join(failed)
         assert view.base_problems(base) == []

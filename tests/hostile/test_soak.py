@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,8 +13,9 @@ IN_A_ROW = 1000
 AT_ONCE = 50
 #: Jobs until caches are warm, and jobs at each end that are compared.
 WARM_UP, SAMPLE = 100, 200
-#: The bar: the median of the last jobs against that of the first, with the noise of a shared machine.
-DRIFT_FACTOR, DRIFT_SECONDS = 1.5, 0.005
+#: The bar: the processor time of the last jobs against that of the first. How long they take besides is the matter of
+#: whatever else the machine does.
+DRIFT_FACTOR = 1.5
 
 LANGUAGES = {
     "bash": ("main.sh", b"echo done"),
@@ -25,17 +25,15 @@ LANGUAGES = {
 }
 
 
-def run_one(target: Target, interpreter: str = "bash") -> float:
-    """One job from its submission to its result; the seconds it took."""
+def run_one(target: Target, interpreter: str = "bash") -> None:
+    """One job from its submission to its result."""
     entrypoint, program = LANGUAGES[interpreter]
-    started = time.monotonic()
     answer = target.accepted(
-        {entrypoint: program}, {"interpreter": interpreter, "entrypoint": entrypoint, "timeout": 60, "memory_mb": 64}
+        {entrypoint: program}, {"interpreter": interpreter, "entrypoint": entrypoint, "timeout": 150, "memory_mb": 64}
     )
     assert answer.status_code == 200, answer.text
-    outcome = target.outcome(answer.json()["job_id"], seconds=120)
+    outcome = target.outcome(answer.json()["job_id"], seconds=300)
     assert (outcome.verdict, outcome.stdout, outcome.exit_code) == ("completed", "done\n", 0), outcome
-    return time.monotonic() - started
 
 
 def test_a_thousand_jobs_in_a_row(node: HostileNode) -> None:
@@ -44,11 +42,21 @@ def test_a_thousand_jobs_in_a_row(node: HostileNode) -> None:
         for _ in range(WARM_UP):
             run_one(target)
         base = settled(view)
-        seconds = [run_one(target) for _ in range(IN_A_ROW)]
+        first = sampled(target, view)
+        for _ in range(IN_A_ROW - 2 * SAMPLE):
+            run_one(target)
+        last = sampled(target, view)
         assert view.base_problems(base) == []
     target.close()
-    first, last = statistics.median(seconds[:SAMPLE]), statistics.median(seconds[-SAMPLE:])
-    assert last <= DRIFT_FACTOR * first + DRIFT_SECONDS, f"median {first * 1000:.1f} ms became {last * 1000:.1f} ms"
+    assert last <= DRIFT_FACTOR * first, f"{first * 1000:.1f} ms of processor time each became {last * 1000:.1f} ms"
+
+
+def sampled(target: Target, view: NodeView) -> float:
+    """Processor seconds of the whole container for each of the next SAMPLE jobs."""
+    before = view.look().cpu_seconds
+    for _ in range(SAMPLE):
+        run_one(target)
+    return (view.look().cpu_seconds - before) / SAMPLE
 
 
 def test_fifty_jobs_at_once(node: HostileNode) -> None:
@@ -66,7 +74,7 @@ def test_fifty_jobs_at_once(node: HostileNode) -> None:
 def settled(view: NodeView) -> Snapshot:
     """The node when the data of earlier jobs is gone."""
     before = view.look(files=True)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         time.sleep(0.5)  # the poll interval
         now = view.look(files=True)

@@ -18,7 +18,7 @@ HEALTH_SECONDS = 1.0
 SHARED_HEALTH_SECONDS = 10.0
 HEALTH_INTERVAL = 0.1
 #: What a neighbour's job may take, waiting for its slot and its share of the CPU beside several bombs included.
-NEIGHBOUR_SECONDS = 60
+NEIGHBOUR_SECONDS = 120
 
 #: About a second of honest work: it keeps files in every place that others might reach, and its own secret to compare.
 NEIGHBOUR = """

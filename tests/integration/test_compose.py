@@ -31,24 +31,24 @@ def project() -> Iterator[tuple[list[str], dict[str, str], str]]:
         env=environment,
         check=True,
         capture_output=True,
-        timeout=120,
+        timeout=300,
     )
 
 
 def test_compose_up_scales_to_three_nodes(project: tuple[list[str], dict[str, str], str]) -> None:
     compose, environment, url = project
-    up = [*compose, "up", "--detach", "--wait", "--wait-timeout", "120", "--scale", "node=3"]
-    run = subprocess.run(up, env=environment, capture_output=True, text=True, timeout=180)
+    up = [*compose, "up", "--detach", "--wait", "--wait-timeout", "240", "--scale", "node=3"]
+    run = subprocess.run(up, env=environment, capture_output=True, text=True, timeout=400)
     assert run.returncode == 0, run.stderr
 
     nodes = wait_until(
-        lambda: [n for n in requests.get(f"{url}/nodes", timeout=5).json()["nodes"] if n["active"]][2:] and True,
-        seconds=30,
+        lambda: [n for n in requests.get(f"{url}/nodes", timeout=60).json()["nodes"] if n["active"]][2:] and True,
+        seconds=120,
         what="three active nodes",
     )
     assert nodes
-    answer = requests.post(f"{url}/submit?wait=20", json={"code": "print(21 * 2)"}, timeout=30).json()
-    result = requests.get(f"{url}/results/{answer['job_id']}?wait=20", timeout=30).json()
+    answer = requests.post(f"{url}/submit?wait=20", json={"code": "print(21 * 2)"}, timeout=90).json()
+    result = requests.get(f"{url}/results/{answer['job_id']}?wait=60", timeout=120).json()
     assert result["output"] == "42\n"
 
     # Only the API is published, on loopback; nodes publish nothing.
@@ -58,7 +58,7 @@ def test_compose_up_scales_to_three_nodes(project: tuple[list[str], dict[str, st
         capture_output=True,
         text=True,
         check=True,
-        timeout=30,
+        timeout=120,
     ).stdout
     published = [line for line in listing.splitlines() if "->" in line]
     assert published == [f"broker 127.0.0.1:{url.rsplit(':', 1)[1]}->8000/tcp"]

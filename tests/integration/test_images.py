@@ -17,7 +17,7 @@ LABELS = {f"org.opencontainers.image.{name}" for name in ("title", "version", "r
 
 def run(*command: str | Path, stdin: bytes | None = None) -> subprocess.CompletedProcess[str]:
     text = None if stdin is None else stdin.decode()
-    return subprocess.run(command, input=text, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, input=text, capture_output=True, text=True, timeout=250, check=False)
 
 
 @pytest.mark.parametrize("image", IMAGES)

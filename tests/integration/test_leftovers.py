@@ -40,7 +40,7 @@ def dead() -> str:
     said = owner(process.pid)
     assert not surely_dead(said), "it lives"
     process.kill()
-    process.communicate(timeout=10)
+    process.communicate(timeout=60)
     return said
 
 

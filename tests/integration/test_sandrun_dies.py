@@ -51,7 +51,7 @@ def victim_of(bundle: Bundle, job_id: str) -> ServiceContainer:
     """The node container that runs the job."""
     status = wait_until(
         lambda: (found := bundle.get(f"/status/{job_id}").json())["status"] == "running" and found,
-        seconds=30,
+        seconds=120,
         what="the job runs",
     )
     names = {node["id"]: node["name"] for node in bundle.get("/nodes").json()["nodes"]}
@@ -60,7 +60,7 @@ def victim_of(bundle: Bundle, job_id: str) -> ServiceContainer:
 
 
 def sandrun_of(node: ServiceContainer) -> int:
-    return int(wait_until(lambda: pid_of(node, "sandrun"), seconds=20, what="sandrun runs"))
+    return int(wait_until(lambda: pid_of(node, "sandrun"), seconds=120, what="sandrun runs"))
 
 
 def out_of_memory(bundle: Bundle, node: ServiceContainer, sandrun: int) -> None:
@@ -80,22 +80,22 @@ def hung(bundle: Bundle, node: ServiceContainer, sandrun: int) -> None:
 @pytest.mark.parametrize(
     ("how", "noticed_within", "ended_within"),
     [
-        pytest.param(killed, 5, 30, id="crash"),
-        pytest.param(out_of_memory, 30, 60, id="out of memory"),
-        pytest.param(hung, 20, 60, id="hang"),
+        pytest.param(killed, 30, 120, id="crash"),
+        pytest.param(out_of_memory, 90, 120, id="out of memory"),
+        pytest.param(hung, 30, 120, id="hang"),
     ],
 )
 def test_dead_sandrun_is_noticed_and_nobodys_fault(
     pair: Bundle, how: Callable[[Bundle, ServiceContainer, int], None], noticed_within: float, ended_within: float
 ) -> None:
-    job = pair.submit(CODE.format(seconds=120))
+    job = pair.submit(CODE.format(seconds=280))
     victim = victim_of(pair, job)
     how(pair, victim, sandrun_of(victim))
     began = time.monotonic()
     wait_until(lambda: attempts(pair, job)[0]["outcome"], seconds=noticed_within, what="the attempt is handed back")
     noticed = time.monotonic() - began
     wait_until(lambda: len(attempts(pair, job)) == 2, seconds=noticed_within, what="another node has it")
-    wait_until(lambda: attempts(pair, job)[1]["started_at"], seconds=10, what="it runs there")
+    wait_until(lambda: attempts(pair, job)[1]["started_at"], seconds=90, what="it runs there")
     elsewhere = time.monotonic() - began
     ended = wrapped(victim).wait(timeout=ended_within)["StatusCode"]
     took = time.monotonic() - began
@@ -104,7 +104,7 @@ def test_dead_sandrun_is_noticed_and_nobodys_fault(
     assert first["outcome"] == "platform"
     assert second["node_id"] != first["node_id"]
     assert ended not in (0, 137)
-    pair.http.delete(f"{pair.url}/jobs/{job}", timeout=30)
+    pair.http.delete(f"{pair.url}/jobs/{job}", timeout=60)
     assert pair.result(job)["failure"] == "cancelled"
 
 
@@ -115,29 +115,29 @@ def test_hang_over_a_submit_is_noticed_too(pair: Bundle) -> None:
         os.kill(pid, signal.SIGSTOP)
     job = pair.submit("print('done')")
     began = time.monotonic()
-    wait_until(lambda: len(attempts(pair, job)) >= 1, seconds=10, what="a node has it")
-    wait_until(lambda: attempts(pair, job)[0]["outcome"], seconds=20, what="the attempt is handed back")
+    wait_until(lambda: len(attempts(pair, job)) >= 1, seconds=60, what="a node has it")
+    wait_until(lambda: attempts(pair, job)[0]["outcome"], seconds=28, what="the attempt is handed back")
     print(f"\nhanded back after {time.monotonic() - began:.1f} s")
     assert attempts(pair, job)[0]["outcome"] == "platform"
     for pid in pids:
         os.kill(pid, signal.SIGCONT)
-    assert pair.result(job, seconds=60)["output"] == "done\n"
+    assert pair.result(job)["output"] == "done\n"
 
 
 def test_restart_policy_brings_the_node_back(pair: Bundle) -> None:
     """As compose.yaml has it: the same node, with a new session, takes jobs again."""
-    job = pair.submit(CODE.format(seconds=2))
+    job = pair.submit(CODE.format(seconds=6))
     victim = victim_of(pair, job)
     wrapped(victim).update(restart_policy={"Name": "unless-stopped"})
     before = {node["id"] for node in pair.wait_for_nodes(2)}
     os.kill(sandrun_of(victim), signal.SIGKILL)
-    assert pair.result(job, seconds=60)["status"] == "completed"
+    assert pair.result(job)["status"] == "completed"
     began = time.monotonic()
-    pair.wait_for_nodes(2, seconds=60)
-    wait_until(lambda: wrapped_restarts(victim) >= 1, seconds=60, what="the container was started again")
+    pair.wait_for_nodes(2)
+    wait_until(lambda: wrapped_restarts(victim) >= 1, seconds=120, what="the container was started again")
     wait_until(
         lambda: sum(node["active"] and node["session_number"] > 1 for node in pair.get("/nodes").json()["nodes"]),
-        seconds=60,
+        seconds=120,
         what="the node is back",
     )
     print(f"\nback {time.monotonic() - began:.1f} s after the job's end")

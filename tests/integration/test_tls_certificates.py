@@ -60,7 +60,7 @@ class Authority:
 
 
 def docker(*command: str) -> str:
-    run = subprocess.run(["docker", *command], capture_output=True, text=True, timeout=60, check=False)
+    run = subprocess.run(["docker", *command], capture_output=True, text=True, timeout=150, check=False)
     assert run.returncode == 0, run.stderr
     return run.stdout.strip()
 
@@ -82,24 +82,24 @@ def authority(overlay: Overlay, tmp_path_factory: pytest.TempPathFactory) -> Ite
             *("run", "--detach", "--name", names[1], "--network", network, "--network-alias", DOMAIN),
             *("--entrypoint", "python3", f"sandrun-broker:{TAG}", "-c", FORWARD),
         )
-        root = wait_until(lambda: read(names[0], ROOT_CERTIFICATE), seconds=30, what="the authority has a certificate")
+        root = wait_until(lambda: read(names[0], ROOT_CERTIFICATE), seconds=120, what="the authority has a certificate")
         (overlay.secrets / "authority.crt").write_text(root)
         yield Authority(names[0], overlay.secrets / "authority.crt")
     finally:
-        subprocess.run(["docker", "rm", "--force", "--volumes", *names], capture_output=True, check=False, timeout=60)
+        subprocess.run(["docker", "rm", "--force", "--volumes", *names], capture_output=True, check=False, timeout=150)
         overlay.up("caddy")  # as it was
 
 
 def read(container: str, path: str) -> str:
     run = subprocess.run(
-        ["docker", "exec", container, "cat", path], capture_output=True, text=True, timeout=30, check=False
+        ["docker", "exec", container, "cat", path], capture_output=True, text=True, timeout=120, check=False
     )
     return run.stdout if run.returncode == 0 else ""
 
 
 def test_given_certificates_are_shown(overlay: Overlay, authority: Authority) -> None:
     kept = "/data/caddy/certificates/local/given.test/given.test"
-    key = wait_until(lambda: read(authority.container, f"{kept}.key"), seconds=30, what="a certificate to give")
+    key = wait_until(lambda: read(authority.container, f"{kept}.key"), seconds=120, what="a certificate to give")
     for name, text in (("tls_certificate", read(authority.container, f"{kept}.crt")), ("tls_key", key)):
         (overlay.secrets / name).write_text(text)  # the owner stays, as with a renewal
     overlay.up("caddy", SANDRUN_TLS="files", SANDRUN_DOMAIN="given.test")
@@ -136,7 +136,7 @@ def test_certificates_come_by_themselves_from_an_authority_that_checks_the_name(
             except OSError:  # no certificate yet
                 return ""
 
-        head = wait_until(answers, seconds=60, what=overlay.run("logs", "caddy"))
+        head = wait_until(answers, seconds=200, what=overlay.run("logs", "caddy"))
     finally:
         del overlay.compose[-2:]
     assert head.startswith("HTTP/1.1 200 ")

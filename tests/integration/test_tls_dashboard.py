@@ -7,7 +7,7 @@ from playwright.sync_api import expect, sync_playwright
 from browser.chromium import LAUNCH, SLOW_MS, Opened
 from support.overlay import Overlay
 
-TICKS = "import time\nfor n in range(100):\n    print('tick', n, flush=True)\n    time.sleep(0.1)\n"
+TICKS = "import time\nfor n in range(2800):\n    print('tick', n, flush=True)\n    time.sleep(0.1)\n"
 
 
 def test_the_dashboard_works_through_the_proxy(overlay: Overlay) -> None:

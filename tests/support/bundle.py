@@ -163,11 +163,11 @@ class Bundle:
         self.containers.append(container)
         container.start()
 
-    def wait_healthy(self, *, seconds: float = 30) -> None:
+    def wait_healthy(self, *, seconds: float = 120) -> None:
         """Until the broker answers."""
         wait_until(self._is_healthy, seconds=seconds, what=f"broker answers: {self.logs(self.broker)}")
 
-    def wait_for_nodes(self, count: int, *, seconds: float = 60) -> list[dict[str, Any]]:
+    def wait_for_nodes(self, count: int, *, seconds: float = 120) -> list[dict[str, Any]]:
         """The active nodes, once there are at least `count`."""
 
         def enough() -> list[dict[str, Any]]:
@@ -178,7 +178,7 @@ class Bundle:
 
     def _is_healthy(self) -> bool:
         try:
-            return self.get("/health", timeout=1).status_code == 200
+            return self.get("/health", timeout=10).status_code == 200
         except requests.RequestException:
             return False
 
@@ -191,10 +191,10 @@ class Bundle:
             return f"no logs: {error}"
         return (out + err).decode(errors="replace")
 
-    def get(self, path: str, *, timeout: float = 30, **arguments: Any) -> requests.Response:
+    def get(self, path: str, *, timeout: float = 60, **arguments: Any) -> requests.Response:
         return self.http.get(self.url + path, timeout=timeout, **arguments)
 
-    def post(self, path: str, body: Any, *, timeout: float = 30) -> requests.Response:
+    def post(self, path: str, body: Any, *, timeout: float = 60) -> requests.Response:
         return self.http.post(self.url + path, json=body, timeout=timeout)
 
     def submit(self, code: str, interpreter: str = "python3", **fields: Any) -> str:
@@ -204,11 +204,11 @@ class Bundle:
         job_id: str = answer.json()["job_id"]
         return job_id
 
-    def result(self, job_id: str, *, seconds: float = 60) -> dict[str, Any]:
+    def result(self, job_id: str, *, seconds: float = 150) -> dict[str, Any]:
         """The job's result, once it is terminal."""
 
         def terminal() -> dict[str, Any] | None:
-            answer = self.get(f"/results/{job_id}", params={"wait": 10}, timeout=20)
+            answer = self.get(f"/results/{job_id}", params={"wait": 10}, timeout=60)
             return answer.json() if answer.status_code == 200 else None
 
         return wait_until(terminal, seconds=seconds, what=f"result of {job_id}: {self.get(f'/status/{job_id}').text}")

@@ -11,7 +11,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.trace.v1 import trace_pb2
 
-WAIT_SECONDS = 30.0
+WAIT_SECONDS = 60.0
 
 
 class Seen(NamedTuple):
@@ -102,7 +102,7 @@ class Collector:
         with self.changed:
             self.calls.append(headers)
             self.changed.notify_all()
-            self.changed.wait_for(lambda: not self.held, 60)
+            self.changed.wait_for(lambda: not self.held, 300)
             if self.status == 200:
                 self.raw += body
                 self.spans += _read(body)

@@ -22,7 +22,7 @@ _HANDLED_ELSEWHERE = {
 def load_service(name: str) -> dict[str, Any]:
     """The service as `docker compose config` resolves it: anchors merged, defaults filled in."""
     command = ["docker", "compose", "--project-directory", str(ROOT), "config", "--format", "json"]
-    resolved = json.loads(subprocess.run(command, check=True, capture_output=True, timeout=30).stdout)
+    resolved = json.loads(subprocess.run(command, check=True, capture_output=True, timeout=120).stdout)
     service: dict[str, Any] = resolved["services"][name]
     return service
 

@@ -12,7 +12,7 @@ def follow(bundle: Bundle, job_id: str) -> list[tuple[str, dict[str, Any]]]:
     """All events to the end."""
     events: list[tuple[str, dict[str, Any]]] = []
     with requests.get(
-        f"{bundle.url}/logs/{job_id}", headers={"Accept": "text/event-stream"}, stream=True, timeout=60
+        f"{bundle.url}/logs/{job_id}", headers={"Accept": "text/event-stream"}, stream=True, timeout=150
     ) as answer:
         kind = ""
         for line in answer.iter_lines(chunk_size=1):

@@ -58,13 +58,13 @@ class HostileNode:
             print((out + err).decode(errors="replace")[-5000:])
         self.container.stop()
 
-    def wait_until_healthy(self, *, seconds: float = 30) -> None:
+    def wait_until_healthy(self, *, seconds: float = 120) -> None:
         """Until /health answers; the self-test is over then."""
         wait_until(self._is_healthy, seconds=seconds, what="sandrun answers")
 
     def _is_healthy(self) -> bool:
         with suppress(requests.RequestException):
-            return requests.get(self.url + "/health", timeout=1).status_code == 200
+            return requests.get(self.url + "/health", timeout=10).status_code == 200
         return False
 
     def view(self) -> NodeView:

@@ -46,7 +46,7 @@ class Overlay:
         return ssl.create_default_context(cafile=str(self.secrets / "root.crt"))
 
     def client(self, **options: Any) -> httpx.Client:
-        return httpx.Client(base_url=self.url, verify=self.trust, trust_env=False, timeout=30, **options)
+        return httpx.Client(base_url=self.url, verify=self.trust, trust_env=False, timeout=120, **options)
 
     def run(self, *command: str, **environment: str) -> str:
         """What a compose command prints."""
@@ -55,7 +55,7 @@ class Overlay:
             env=self.environment | environment,
             capture_output=True,
             text=True,
-            timeout=180,
+            timeout=400,
             check=False,
         )
         assert run.returncode == 0, run.stderr
@@ -63,13 +63,13 @@ class Overlay:
 
     def up(self, *services: str, **environment: str) -> None:
         """Start what is not running, or not as the environment wants it, and wait until it is healthy."""
-        self.run("up", "--detach", "--wait", "--wait-timeout", "120", *services, **environment)
+        self.run("up", "--detach", "--wait", "--wait-timeout", "240", *services, **environment)
 
     def tls(self, protocol: str, name: str = "localhost", root: str = "root.crt") -> ssl.SSLSocket:
         """A connection that offers one protocol and expects a certificate for a name."""
         context = ssl.create_default_context(cafile=str(self.secrets / root))
         context.set_alpn_protocols([protocol])
-        plain = socket.create_connection(("127.0.0.1", self.https), timeout=10)
+        plain = socket.create_connection(("127.0.0.1", self.https), timeout=60)
         return context.wrap_socket(plain, server_hostname=name)
 
 
@@ -89,7 +89,7 @@ def running(secrets: Path) -> Iterator[Overlay]:
     files = ["--file", str(ROOT / "compose.yaml"), "--file", str(ROOT / "deploy/tls.yaml")]
     compose = ["docker", "compose", "--project-directory", str(ROOT), *files]
     compose += ["--project-name", f"sandrun-test-tls-{os.getpid()}"]
-    subprocess.run([ROOT / "deploy/secrets.sh"], env=environment, check=True, timeout=10)
+    subprocess.run([ROOT / "deploy/secrets.sh"], env=environment, check=True, timeout=60)
     overlay = Overlay(compose, environment, *ports, secrets)
     try:
         try:

@@ -7,7 +7,7 @@ import json
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-SECONDS = 10.0
+SECONDS = 30.0
 """After which whoever waits has failed."""
 
 
@@ -54,9 +54,9 @@ class Raw:
         return heard.status, json.loads(heard.body)
 
     async def line(self) -> dict[str, Any]:
-        """The next line of a chunked answer; head and chunk sizes are passed over."""
+        """The next line of a chunked answer; head, chunk sizes and pings are passed over."""
         async with asyncio.timeout(SECONDS):
-            while not (line := await self.reader.readline()).startswith(b"{"):
+            while not (line := await self.reader.readline()).startswith(b"{") or b'"ping"' in line:
                 assert line, "the connection was closed"
             answer: dict[str, Any] = json.loads(line)
             return answer

@@ -28,23 +28,23 @@ class SandrunClient:
         job_id = answer["job_id"]
 
         def ended() -> dict[str, Any] | None:
-            status = self.http.get(f"{self.url}/status/{job_id}", timeout=30).json()
+            status = self.http.get(f"{self.url}/status/{job_id}", timeout=60).json()
             assert status["status"] in ("queued", "running", "completed", "failed")
             return status if status["status"] in ("completed", "failed") else None
 
-        status = wait_until(ended, seconds=60, what=f"{job_id} ends")
-        listed = self.http.get(f"{self.url}/outputs/{job_id}", timeout=30).json()
+        status = wait_until(ended, seconds=200, what=f"{job_id} ends")
+        listed = self.http.get(f"{self.url}/outputs/{job_id}", timeout=60).json()
         left = {}
         for file in listed["files"]:
             left[file["name"]] = self.http.get(f"{self.url}{file['download_url']}", timeout=60).content
         return {
             "status": status,
-            "logs": self.http.get(f"{self.url}/logs/{job_id}", timeout=30).json(),
+            "logs": self.http.get(f"{self.url}/logs/{job_id}", timeout=60).json(),
             "files": left,
             "archive": self.http.get(f"{self.url}/download/{job_id}", timeout=60).content,
             "frames": self._frames(job_id),
         }
 
     def _frames(self, job_id: str) -> list[str]:
-        with connect(f"{self.url.replace('http', 'ws', 1)}/stream/{job_id}", proxy=None) as socket:
+        with connect(f"{self.url.replace('http', 'ws', 1)}/stream/{job_id}", proxy=None, open_timeout=60) as socket:
             return [str(frame) for frame in socket]

@@ -39,7 +39,7 @@ class Scrape:
 async def scrape(port: int) -> Scrape:
     """What a broker says now."""
     connection = await Connection.open(port)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         answer = await connection.send(json_request("GET", "/metrics"))
     connection.abort()
     return Scrape(answer.body.decode())

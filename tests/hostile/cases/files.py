@@ -6,7 +6,7 @@ from hostile.expect import (
     files_are,
     files_include,
 )
-from hostile.model import COMPLETED, Case
+from hostile.model import COMPLETED, PATIENT_SECONDS, Case
 
 CASES = [
     Case(
@@ -73,7 +73,7 @@ CASES = [
         verdict=FINE,
         timeout=10,
         collect=True,
-        checks=(files_are("good.txt"), ended_within(9), *BOUNDED),
+        checks=(files_are("good.txt"), ended_within(PATIENT_SECONDS - 2), *BOUNDED),
     ),
     Case(
         name="devices",

@@ -50,7 +50,7 @@ def ids_unknown(target: Target) -> Iterator[str]:
 
 @ATTACKS.attack("the files of the node through the download's path, in every spelling")
 def download_paths(target: Target) -> Iterator[str]:
-    answer = target.accepted({"main.sh": MAKES_LINKS}, {"interpreter": "bash", "entrypoint": "main.sh", "timeout": 10})
+    answer = target.accepted({"main.sh": MAKES_LINKS}, {"interpreter": "bash", "entrypoint": "main.sh", "timeout": 60})
     job_id = answer.json()["job_id"]
     target.outcome(job_id, seconds=60)
     good = target.get(f"/download/{job_id}/good.txt")
@@ -121,24 +121,26 @@ def _flood(target: Target, *, jobs: int) -> Iterator[str]:
 
 @ATTACKS.attack("cancelling at every moment: before the start, at it, with stubborn children")
 def cancel_races(target: Target) -> Iterator[str]:
-    program = b"trap '' TERM INT HUP\nfor i in 1 2 3 4 5 6; do setsid sleep 60 & done; while :; do sleep 0.1; done"
+    program = b"trap '' TERM INT HUP\nfor i in 1 2 3 4 5 6; do setsid sleep 200 & done; while :; do sleep 0.1; done"
     for delay in (0, 0, 0, 0.001, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.4) * 2:
-        answer = target.accepted({"main.sh": program}, {"interpreter": "bash", "entrypoint": "main.sh", "timeout": 30})
+        answer = target.accepted({"main.sh": program}, {"interpreter": "bash", "entrypoint": "main.sh", "timeout": 100})
         job_id = answer.json()["job_id"]
         time.sleep(delay)  # the moment under test
         started = time.monotonic()
         cancelled = target.cancel(job_id)
         if cancelled.status_code != 200:
             yield f"cancel after {delay} s answered {cancelled.status_code}: {cancelled.text[:100]}"
-        outcome = target.outcome(job_id, seconds=40)
+        outcome = target.outcome(job_id, seconds=60)
         took = time.monotonic() - started
-        if outcome.verdict != "cancelled" or took > 5:
+        if outcome.verdict != "cancelled" or took > 15:
             yield f"cancelled after {delay} s: {outcome.verdict} {outcome.message} after {took:.1f} s"
 
 
 @ATTACKS.attack("many cancels of one job at once, and of one that has ended: the verdict stays")
 def cancel_repeated(target: Target) -> Iterator[str]:
-    answer = target.accepted({"main.sh": b"sleep 30"}, {"interpreter": "bash", "entrypoint": "main.sh", "timeout": 40})
+    answer = target.accepted(
+        {"main.sh": b"sleep 200"}, {"interpreter": "bash", "entrypoint": "main.sh", "timeout": 200}
+    )
     job_id = answer.json()["job_id"]
     with ThreadPoolExecutor(8) as pool:
         codes = {
@@ -146,40 +148,40 @@ def cancel_repeated(target: Target) -> Iterator[str]:
         }
     if codes != {200}:
         yield f"sixteen cancels answered {codes}"
-    if (verdict := target.outcome(job_id, seconds=30).verdict) != "cancelled":
+    if (verdict := target.outcome(job_id, seconds=90).verdict) != "cancelled":
         yield f"cancelled job ended with {verdict}"
-    answer = target.accepted({"main.sh": b"exit 7"}, {"interpreter": "bash", "entrypoint": "main.sh", "timeout": 10})
+    answer = target.accepted({"main.sh": b"exit 7"}, {"interpreter": "bash", "entrypoint": "main.sh", "timeout": 60})
     job_id = answer.json()["job_id"]
-    before = target.outcome(job_id, seconds=30)
+    before = target.outcome(job_id, seconds=90)
     target.cancel(job_id)
-    after = target.outcome(job_id, seconds=30)
+    after = target.outcome(job_id, seconds=90)
     if (before.verdict, before.exit_code) != ("exit", 7) or (after.verdict, after.exit_code) != ("exit", 7):
         yield f"cancelling what has ended changed it from {before.verdict} to {after.verdict}"
 
 
 @ATTACKS.attack("cancelled while it still waits for a slot")
 def cancel_queued(target: Target) -> Iterator[str]:
-    manifest = {"interpreter": "bash", "entrypoint": "main.sh", "timeout": 20}
-    busy = [target.accepted({"main.sh": b"sleep 8"}, manifest).json()["job_id"] for _ in range(target.slots + 2)]
+    manifest = {"interpreter": "bash", "entrypoint": "main.sh", "timeout": 200}
+    busy = [target.accepted({"main.sh": b"sleep 200"}, manifest).json()["job_id"] for _ in range(target.slots + 2)]
     started = time.monotonic()
     for job_id in reversed(busy):
         target.cancel(job_id)
     for job_id in busy:
-        outcome = target.outcome(job_id, seconds=30)
+        outcome = target.outcome(job_id, seconds=90)
         if outcome.verdict != "cancelled":
             yield f"ended with {outcome.verdict}"
-    if time.monotonic() - started > 6:
+    if time.monotonic() - started > 40:
         yield f"took {time.monotonic() - started:.1f} s"
 
 
 @ATTACKS.attack("waiting times that are none")
 def waits_wrong(target: Target) -> Iterator[str]:
-    answer = target.accepted({"main.sh": b"sleep 1"}, {"interpreter": "bash", "entrypoint": "main.sh", "timeout": 10})
+    answer = target.accepted({"main.sh": b"sleep 1"}, {"interpreter": "bash", "entrypoint": "main.sh", "timeout": 60})
     job_id = answer.json()["job_id"]
     for wait in ("-1", "nan", "inf", "-inf", "abc", "", "1e309", "9" * 400, "0x10", "1;2", "%00"):
         started = time.monotonic()
-        answer = target.get(f"/status/{job_id}?wait={wait}", timeout=20)
-        if answer.status_code >= 500 or time.monotonic() - started > 10:
+        answer = target.get(f"/status/{job_id}?wait={wait}")
+        if answer.status_code >= 500 or time.monotonic() - started > 30:
             yield f"wait={wait[:20]} answered {answer.status_code} after {time.monotonic() - started:.1f} s"
     for query in (
         "stdout_from=-1",
@@ -197,7 +199,7 @@ def waits_wrong(target: Target) -> Iterator[str]:
 
 @ATTACKS.attack("two hundred long polls of one job, half of them dropped: nobody else waits")
 def polls_many(target: Target) -> Iterator[str]:
-    answer = target.accepted({"main.sh": b"sleep 3"}, {"interpreter": "bash", "entrypoint": "main.sh", "timeout": 20})
+    answer = target.accepted({"main.sh": b"sleep 3"}, {"interpreter": "bash", "entrypoint": "main.sh", "timeout": 60})
     job_id = answer.json()["job_id"]
     request = f"GET /status/{job_id}?wait=20&logs=true HTTP/1.1\r\nHost: target\r\nConnection: close\r\n\r\n".encode()
     held = [connect(target) for _ in range(200)]
@@ -207,11 +209,11 @@ def polls_many(target: Target) -> Iterator[str]:
         for connection in held[100:]:
             connection.close()
         started = time.monotonic()
-        answer = target.get("/health", timeout=5)
-        if answer.status_code != 200 or time.monotonic() - started > 1:
+        answer = target.get("/health")
+        if answer.status_code != 200 or time.monotonic() - started > 10:
             yield f"/health answered {answer.status_code} after {time.monotonic() - started:.2f} s"
         for connection in held[:100]:
-            connection.settimeout(20)
+            connection.settimeout(60)
             if status_of(connection.recv(65536)) != 200:
                 yield "a long poll got no answer"
                 return
@@ -223,9 +225,9 @@ def polls_many(target: Target) -> Iterator[str]:
 @ATTACKS.attack("the data of a job is gone once it was fetched, whoever fetches at the same time")
 def download_races(target: Target) -> Iterator[str]:
     program = b"head -c 3000000 /dev/urandom > big; echo x > small"
-    answer = target.accepted({"main.sh": program}, {"interpreter": "bash", "entrypoint": "main.sh", "timeout": 10})
+    answer = target.accepted({"main.sh": program}, {"interpreter": "bash", "entrypoint": "main.sh", "timeout": 60})
     job_id = answer.json()["job_id"]
-    target.outcome(job_id, seconds=30)
+    target.outcome(job_id, seconds=90)
 
     def fetch() -> int:
         own = target.again()
@@ -246,13 +248,13 @@ def download_races(target: Target) -> Iterator[str]:
 @ATTACKS.attack("files and logs asked for while the job still runs")
 def download_too_early(target: Target) -> Iterator[str]:
     program = b"echo early; echo x > file; sleep 2; echo late > other"
-    answer = target.accepted({"main.sh": program}, {"interpreter": "bash", "entrypoint": "main.sh", "timeout": 10})
+    answer = target.accepted({"main.sh": program}, {"interpreter": "bash", "entrypoint": "main.sh", "timeout": 60})
     job_id = answer.json()["job_id"]
     for path in ("/outputs/{}", "/download/{}", "/download/{}/file", "/logs/{}"):
         answer = target.get(path.format(job_id))
         if answer.status_code >= 500:
             yield f"{path} answered {answer.status_code} while the job ran: {answer.text[:200]}"
-    outcome = target.outcome(job_id, seconds=30)
+    outcome = target.outcome(job_id, seconds=90)
     if outcome.stdout != "early\n" or outcome.verdict != "completed":
         yield f"the job was disturbed: {outcome.verdict} {outcome.stdout!r}"
     files, _ = target.download(job_id)
@@ -267,12 +269,12 @@ for name in $'a\r\nX-Injected: yes' $'b\nc' 'd"; filename="e.exe' $'\xc3\xbc.txt
     echo content > ./"$name"
 done
 """
-    answer = target.accepted({"main.sh": program}, {"interpreter": "bash", "entrypoint": "main.sh", "timeout": 10})
+    answer = target.accepted({"main.sh": program}, {"interpreter": "bash", "entrypoint": "main.sh", "timeout": 60})
     job_id = answer.json()["job_id"]
-    target.outcome(job_id, seconds=30)
+    target.outcome(job_id, seconds=90)
     listed = target.get(f"/outputs/{job_id}").json()["files"]
     for name in [*(file["name"] for file in listed), "a\r\nX-Injected: yes", "b\nc", "\udcff"]:
-        answer = target.get(f"/download/{job_id}/{quote(name, errors='surrogateescape')}", timeout=10)
+        answer = target.get(f"/download/{job_id}/{quote(name, errors='surrogateescape')}")
         if answer.status_code >= 500 or "X-Injected" in answer.headers:
             yield f"{name!r} answered {answer.status_code} {dict(answer.headers)}"
     for file in listed:
@@ -292,7 +294,7 @@ def manifest_in_upload(target: Target) -> Iterator[str]:
 def downloads_broken_off(target: Target) -> Iterator[str]:
     program = b"head -c 9000000 /dev/urandom > big; echo x > small"
     for number in range(12):
-        answer = target.accepted({"main.sh": program}, {"interpreter": "bash", "entrypoint": "main.sh", "timeout": 10})
+        answer = target.accepted({"main.sh": program}, {"interpreter": "bash", "entrypoint": "main.sh", "timeout": 60})
         job_id = answer.json()["job_id"]
         target.outcome(job_id, seconds=60)
         path = (f"/download/{job_id}", f"/download/{job_id}/big")[number % 2]

@@ -1,7 +1,7 @@
 """Processes: too many of them, hidden ones, and those that try to live on after the job."""
 
 from hostile.expect import ended_within, limit_reported, no_more_than
-from hostile.model import COMPLETED, Case
+from hostile.model import COMPLETED, PATIENT_SECONDS, Case
 
 #: A bomb ends when the kernel refuses, when the supervisor acts on it, or when time is up.
 BOMB = ("processes", "timeout", "memory", "exit", "signal", COMPLETED)
@@ -186,7 +186,7 @@ CASES = [
         verdict=COMPLETED,
         prints=("parent ends",),
         timeout=10,
-        checks=(ended_within(9),),
+        checks=(ended_within(PATIENT_SECONDS - 2),),
     ),
     Case(
         name="daemon-immune-to-signals",
@@ -225,7 +225,7 @@ CASES = [
         verdict=COMPLETED,
         prints=("parent ends",),
         timeout=10,
-        checks=(ended_within(9),),
+        checks=(ended_within(PATIENT_SECONDS - 2),),
     ),
     Case(
         name="exit-and-respawn",

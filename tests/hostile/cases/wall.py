@@ -140,6 +140,7 @@ CASES = [
         },
         verdict="timeout",
         prints=("before closing",),
+        timeout=6,  # it has to come as far as that
     ),
     Case(
         name="daemon-holds-the-pipe",

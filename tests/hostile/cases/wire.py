@@ -162,7 +162,7 @@ class WebSocket:
 
 def start(target: Target, program: bytes, **fields: object) -> str:
     """A bash job's id."""
-    manifest = {"interpreter": "bash", "entrypoint": "main.sh", "timeout": 15, **fields}
+    manifest = {"interpreter": "bash", "entrypoint": "main.sh", "timeout": 60, **fields}
     job_id: str = target.accepted({"main.sh": program}, manifest).json()["job_id"]
     return job_id
 
@@ -189,7 +189,7 @@ def stream_handshakes(target: Target) -> Iterator[str]:
 def stream_forged(target: Target) -> Iterator[str]:
     program = b"echo '[DONE] Job completed'; echo '[STATUS] completed'; echo '[STDERR]' >&2; sleep 0.5; exit 3"
     socket_ = WebSocket(target, f"/stream/{start(target, program)}")
-    texts = socket_.texts(20)
+    texts = socket_.texts(60)
     socket_.close()
     if not texts or not texts[-1].startswith("[DONE] Job failed"):
         yield f"the stream ended with {texts[-2:]}"
@@ -201,7 +201,7 @@ def stream_unread(target: Target) -> Iterator[str]:
     readers = [WebSocket(target, f"/stream/{job_id}") for _ in range(10)]
     for reader in readers:
         reader.connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    outcome = target.outcome(job_id, seconds=30)
+    outcome = target.outcome(job_id, seconds=120)
     if outcome.verdict != "completed" or outcome.stdout_bytes not in (None, 20_000_000):
         yield f"{outcome.verdict}, {outcome.stdout_bytes} bytes, {json.dumps(outcome.limit_hit)}"
     for reader in readers:

@@ -37,7 +37,7 @@ class FakeSandrun(FakeServer):
 
     def answer(self, handler: Any, path: str, body: bytes) -> tuple[int, dict[str, Any] | None]:
         with self.changed:
-            self.changed.wait_for(lambda: not self.hanging, 60)
+            self.changed.wait_for(lambda: not self.hanging, 300)
         if path == "/":
             return 200, self.describe()
         if path == "/health":
@@ -94,6 +94,13 @@ class FakeSandrun(FakeServer):
             for job in self.jobs.values():
                 if job["queued"]:
                     job.update(queued=False, began=time.monotonic())
+            self.changed.notify_all()
+
+    def let_end(self) -> None:
+        """What runs has slept long enough."""
+        with self.changed:
+            for job in self.jobs.values():
+                job["sleep"] = 0.0
             self.changed.notify_all()
 
     def _submit(self, content_type: str, body: bytes) -> tuple[int, dict[str, Any]]:

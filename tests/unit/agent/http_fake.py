@@ -7,6 +7,9 @@ from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+PATIENCE = 60.0
+"""Seconds after which what is waited for does not come any more; a busy machine needs a few."""
+
 
 class LostAnswerError(Exception):
     """Close the connection without an answer."""
@@ -67,7 +70,7 @@ class FakeServer:
     def answer(self, handler: Any, path: str, body: bytes) -> tuple[int, dict[str, Any] | None]:
         raise NotImplementedError
 
-    def wait_for(self, condition: Any, timeout: float = 10.0) -> None:
+    def wait_for(self, condition: Any, timeout: float = PATIENCE) -> None:
         """Wait until `condition()` holds; it is looked at after each request and each change."""
         with self.changed:
             assert self.changed.wait_for(condition, timeout), f"not within {timeout} s"

@@ -52,6 +52,7 @@ def test_sandrun_that_cannot_isolate_offers_nothing() -> None:
 
 
 def test_interpreters_beside_a_foreign_sandrun_are_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capabilities, "PROBE_SECONDS", 60)
     tool(tmp_path, "python3", "echo Python 3.99.1")
     tool(tmp_path, "node", "exit 1")
     tool(tmp_path, "ruby", "echo no number here")
@@ -88,7 +89,7 @@ def test_gpu_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, description: Description, expected: bool
 ) -> None:
     """Ours hands no GPU to a job, so a GPU beside it is none."""
-    monkeypatch.setattr(capabilities, "PROBE_SECONDS", 0.3)
+    monkeypatch.setattr(capabilities, "PROBE_SECONDS", 0.3 if "sleep" in script else 60)
     tool(tmp_path, "nvidia-smi", script)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     settings = load(["--interpreters", "sh"], {})
@@ -167,7 +168,7 @@ def test_programs_that_flood_or_leave_children_are_no_interpreters(
 
 
 def _until_gone(group: int) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 25  # its `sleep` would be there for 30
     while time.monotonic() < deadline:
         os.killpg(group, 0)
         time.sleep(0.01)

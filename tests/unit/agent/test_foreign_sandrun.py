@@ -26,6 +26,11 @@ def settings(broker: FakeBroker, settings: Settings, foreign: ForeignSandrun) ->
     return replace(settings, sandrun_url=foreign.url, interpreters=("python3", "bash"))
 
 
+def gated(tmp_path: Path, rest: str = "") -> str:
+    """A program that runs until the file `gate` is there."""
+    return f"while [ ! -e {tmp_path}/gate ]; do sleep 0.02; done\n{rest}"
+
+
 def test_jobs_run_one_at_a_time_and_exit_codes_pass(
     broker: FakeBroker, foreign: ForeignSandrun, start_agent: StartAgent
 ) -> None:
@@ -61,29 +66,35 @@ def test_status_that_blocks_for_the_whole_job_is_waited_for(
 
 
 def test_agent_gives_up_on_time_itself_and_keeps_the_slot(
-    broker: FakeBroker, foreign: ForeignSandrun, start_agent: StartAgent, monkeypatch: pytest.MonkeyPatch
+    broker: FakeBroker,
+    foreign: ForeignSandrun,
+    start_agent: StartAgent,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     monkeypatch.setattr("agent.runner.FOREIGN_START", 0.3)
-    broker.lease = 60
-    broker.submit("a", "sleep 3", interpreter="bash", timeout=1)
+    broker.lease = 600
+    broker.submit("a", gated(tmp_path), interpreter="bash", timeout=1)
     start_agent()
-    result = broker.wait_status("a", "failed", timeout=2.5)["result"]
+    result = broker.wait_status("a", "failed")["result"]
     assert result["failure"] == "timeout"
     assert result["limit"] == {"name": "timeout", "value": 1, "peak": None}
+    (tmp_path / "gate").touch()
     broker.submit("b", "echo after", interpreter="bash")
     assert broker.wait_status("b", "completed")["attempt"] == 1
     assert len(foreign.manifests) == 2
 
 
 def test_cancel_is_reported_at_once_though_nothing_can_be_killed(
-    broker: FakeBroker, foreign: ForeignSandrun, start_agent: StartAgent
+    broker: FakeBroker, foreign: ForeignSandrun, start_agent: StartAgent, tmp_path: Path
 ) -> None:
-    broker.lease = 60
-    broker.submit("a", "sleep 3", interpreter="bash")
+    broker.lease = 600
+    broker.submit("a", gated(tmp_path), interpreter="bash", timeout=250)
     start_agent()
     broker.wait_for(lambda: broker.started and broker.links)
     broker.tell({"type": "cancel", "job_id": "a", "fence": 1})
-    assert broker.wait_status("a", "failed", timeout=2)["result"]["failure"] == "cancelled"
+    assert broker.wait_status("a", "failed")["result"]["failure"] == "cancelled"
+    (tmp_path / "gate").touch()
 
 
 def test_used_up_quota_means_no_claims(broker: FakeBroker, foreign: ForeignSandrun, start_agent: StartAgent) -> None:
@@ -113,13 +124,13 @@ def test_sudden_429_is_waited_out(
 
 
 def test_vanished_job_is_a_platform_failure(
-    broker: FakeBroker, foreign: ForeignSandrun, start_agent: StartAgent
+    broker: FakeBroker, foreign: ForeignSandrun, start_agent: StartAgent, tmp_path: Path
 ) -> None:
-    # Longer than a beat, with which its acceptance is noticed: it cannot end before it is forgotten.
-    broker.submit("a", "sleep 1.5\necho hi", interpreter="bash")
+    broker.submit("a", gated(tmp_path, "echo hi"), interpreter="bash")
     start_agent()
     broker.wait_for(lambda: len(foreign.manifests) == 1 or broker.completions)
     foreign.forget()
+    (tmp_path / "gate").touch()
     job = broker.wait_status("a", "completed")
     assert "does not know the job" in job["platform"]
     assert job["attempt"] == 2

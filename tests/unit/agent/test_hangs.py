@@ -13,6 +13,7 @@ from agent.threads import Crash
 from unit.agent.conftest import StartAgent, TestClock
 from unit.agent.fake_broker import FakeBroker
 from unit.agent.fake_sandrun import FakeSandrun
+from unit.agent.http_fake import PATIENCE
 from unit.agent.test_process import Start, start
 
 __all__ = ["start"]
@@ -28,7 +29,7 @@ def stuck(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], threading
 
         def stuck_call(*_: Any, **__: Any) -> Any:
             inside.set()
-            over.wait(60)
+            over.wait(5 * PATIENCE)
             raise OSError(5, "it was stuck")
 
         monkeypatch.setattr(name, stuck_call)
@@ -41,7 +42,7 @@ def stuck(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], threading
 def beats(broker: FakeBroker, count: int = 3) -> None:
     """So many more beats come."""
     seen = len(broker.beats)
-    broker.wait_for(lambda: len(broker.beats) >= seen + count, 10)
+    broker.wait_for(lambda: len(broker.beats) >= seen + count)
 
 
 def test_disk_that_hangs_stops_neither_beats_nor_jobs(
@@ -52,8 +53,8 @@ def test_disk_that_hangs_stops_neither_beats_nor_jobs(
     spool, live = stuck("agent.spool.write_durably"), stuck("agent.liveness.json.dump")
     broker.refuse["/complete"] = [(503, {"error": "not now"})]
     broker.submit("a")
-    assert spool.wait(5)
-    assert live.wait(5)
+    assert spool.wait(PATIENCE)
+    assert live.wait(PATIENCE)
     beats(broker)
     broker.submit("b")
     broker.wait_status("a", "completed")
@@ -75,9 +76,9 @@ def test_disk_that_hangs_does_not_save_a_run_from_the_leases_end(
     broker.wait_for(lambda: broker.started)
     broker.refuse["/complete"] = [(503, {"error": "not now"})] * 100
     broker.submit("b")
-    assert spool.wait(5)
+    assert spool.wait(PATIENCE)
     clock.ahead = 10_000
-    sandrun.wait_for(lambda: sandrun.cancelled, timeout=3)
+    sandrun.wait_for(lambda: sandrun.cancelled)
 
 
 def test_drain_ends_though_the_disk_hangs(
@@ -88,19 +89,19 @@ def test_drain_ends_though_the_disk_hangs(
     spool = stuck("agent.spool.write_durably")
     broker.refuse["/complete"] = [(503, {"error": "not now"})] * 100
     broker.submit("a")
-    assert spool.wait(5)
+    assert spool.wait(PATIENCE)
     agent.crash.spawn("drain", agent.drain)
-    assert agent.stopped.wait(15)
+    assert agent.stopped.wait(PATIENCE)
 
 
 def test_cancels_that_wait_do_not_hold_up_the_kill_of_a_lost_run(
     broker: FakeBroker, sandrun: FakeSandrun, start_agent: StartAgent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A cancelled run may still deliver what it printed; another node may have the lost one by now."""
-    monkeypatch.setattr("agent.stopper.CANCEL_GRACE", 8.0)
+    monkeypatch.setattr("agent.stopper.CANCEL_GRACE", 5 * PATIENCE)
     monkeypatch.setattr(FakeSandrun, "_ended", staticmethod(lambda job: False))  # nothing reports its end
     sandrun.slots = 8
-    broker.lease = 60
+    broker.lease = 600
     for number in range(8):
         broker.submit(f"j{number}", "hang" if number < 7 else "hang\necho lost")
     start_agent()
@@ -110,7 +111,7 @@ def test_cancels_that_wait_do_not_hold_up_the_kill_of_a_lost_run(
     sandrun.wait_for(lambda: len(sandrun.cancelled) >= 4)
     broker.tell({"type": "lost", "job_id": "j7", "fence": 1})
     (lost,) = (name for name, job in sandrun.jobs.items() if job["stdout"])
-    sandrun.wait_for(lambda: lost in sandrun.cancelled, timeout=4)
+    sandrun.wait_for(lambda: lost in sandrun.cancelled)
     assert len(sandrun.cancelled) < 8
 
 
@@ -120,10 +121,10 @@ def test_nobody_reads_its_log(broker: FakeBroker, sandrun: FakeSandrun, start: S
     for number in range(600):
         broker.submit(f"j{number}")
     for number in range(600):
-        broker.wait_status(f"j{number}", "completed", timeout=60)
+        broker.wait_status(f"j{number}", "completed")
     beats(broker, 2)
     process.terminate()
-    assert process.wait(15) == 0
+    assert process.wait(PATIENCE) == 0
 
 
 def test_no_thread_to_be_had_ends_no_agent(
@@ -142,7 +143,7 @@ def test_no_thread_to_be_had_ends_no_agent(
     monkeypatch.setattr(Crash, "spawn", spawn)
     full.set()
     broker.submit("a", follow=True)
-    broker.wait_for(lambda: broker.released, 10)
+    broker.wait_for(lambda: broker.released)
     assert not agent.crash.happened.is_set()
     full.clear()
     assert broker.wait_status("a", "completed")["attempt"] == 1
@@ -159,16 +160,16 @@ def test_slow_dns_is_waited_for_by_those_who_connect_only(
 
     def hang(*_: Any, **__: Any) -> Any:
         began.set()
-        over.wait(20)
+        over.wait(5 * PATIENCE)
         raise OSError(-3, "Temporary failure in name resolution")
 
     monkeypatch.setattr("socket.getaddrinfo", hang)
     broker.break_links()
-    assert began.wait(5)
+    assert began.wait(PATIENCE)
     over.set()
     monkeypatch.undo()
     broker.submit("a")
-    broker.wait_status("a", "completed", timeout=20)
+    broker.wait_status("a", "completed")
 
 
 def test_sandrun_that_returns_otherwise_while_the_broker_is_away_is_registered_as_it_is(
@@ -179,7 +180,7 @@ def test_sandrun_that_returns_otherwise_while_the_broker_is_away_is_registered_a
     monkeypatch.setattr("agent.sandrun_watch.LOOK_EVERY", 0.5)
     broker.stop()
     agent = start_agent()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while not agent.parts.registrar.offered[1]:
         assert time.monotonic() < deadline
         agent.stopped.wait(0.01)
@@ -222,6 +223,6 @@ def test_last_lines_of_a_process_are_written(start: Start, broker: FakeBroker) -
     process = start()
     broker.wait_for(lambda: broker.beats)
     process.terminate()
-    _, said = process.communicate(timeout=15)
+    _, said = process.communicate(timeout=PATIENCE)
     assert isinstance(process, subprocess.Popen)
     assert '"event": "stopped"' in said.splitlines()[-1]

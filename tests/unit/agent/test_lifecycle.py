@@ -94,6 +94,7 @@ def test_short_jobs_are_not_announced(broker: FakeBroker, start_agent: StartAgen
 def test_health_file_follows_the_agent(
     broker: FakeBroker, sandrun: FakeSandrun, start_agent: StartAgent, tmp_path: Path
 ) -> None:
+    broker.lease = 3
     live = tmp_path / "live.json"
     assert problem_of(live) == "no agent runs here"
     agent = start_agent()

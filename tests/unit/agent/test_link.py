@@ -15,7 +15,7 @@ from agent.lease import Session
 from agent.link import Link
 from agent.model import Key
 
-DEADLINE = 5.0
+DEADLINE = 60.0
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 PLAIN = b"HTTP/1.1 200 OK\r\n\r\n"
 
@@ -188,7 +188,7 @@ def test_statuses(answering: Callable[[list[bytes]], str], status: int, body: st
     answer = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
     client = BrokerClient(answering([answer]), BootClock())
     with pytest.raises(expected):
-        client.heartbeat({"node_id": "n"}, read_timeout=2)
+        client.heartbeat({"node_id": "n"}, read_timeout=DEADLINE)
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def url_of(server: MetricsServer) -> str:
 
 
 def scrape(server: MetricsServer) -> Scrape:
-    answer = requests.get(f"{url_of(server)}/metrics", timeout=10)
+    answer = requests.get(f"{url_of(server)}/metrics", timeout=30)
     assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
     return Scrape(answer.text)
 
@@ -129,9 +129,9 @@ def test_a_failed_call_is_counted_and_still_raises() -> None:
 
 def test_there_is_nothing_but_metrics(serve: Serve) -> None:
     server = serve(CollectorRegistry())
-    assert requests.get(url_of(server), timeout=10).status_code == 404
-    assert requests.get(f"{url_of(server)}/metrics/x", timeout=10).status_code == 404
-    assert requests.post(f"{url_of(server)}/metrics", data=b"x", timeout=10).status_code == 501
+    assert requests.get(url_of(server), timeout=30).status_code == 404
+    assert requests.get(f"{url_of(server)}/metrics/x", timeout=30).status_code == 404
+    assert requests.post(f"{url_of(server)}/metrics", data=b"x", timeout=30).status_code == 501
 
 
 def test_who_says_nothing_keeps_nobody_out_for_long(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,11 +139,12 @@ def test_who_says_nothing_keeps_nobody_out_for_long(serve: Serve, monkeypatch: p
     server = serve(CollectorRegistry())
     host, port = server.server_address[:2]
     address = (str(host), int(port))
-    silent = [socket.create_connection(address, timeout=10) for _ in range(MOST_CONNECTIONS + 3)]
+    silent = [socket.create_connection(address, timeout=30) for _ in range(MOST_CONNECTIONS + 3)]
     for connection in silent:
         connection.sendall(b"GET /metrics HTTP/1.0\r\nX: ")
     # The surplus is refused at once, the others when their time is over: each of them hears the end.
     assert [connection.recv(100) for connection in silent] == [b""] * len(silent)
+    monkeypatch.undo()
     assert scrape(server) is not None
     for connection in silent:
         connection.close()

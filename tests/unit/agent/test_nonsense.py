@@ -87,13 +87,13 @@ def test_nonsense_is_survived(
     start_agent(poll_interval=0.1)
     if path == "/complete/batch":  # single results are refused, so that several are due at a time
         broker.refuse["/complete"] = [(503, {"error": "not now"})] * 1000
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + 150
     while unread:
         left = len(unread)
         assert time.monotonic() < deadline, f"{left} of {len(NONSENSE[path])} answers unread"
         jobs.append(f"j{len(jobs)}")
         broker.submit(jobs[-1], CODE.get(path, "echo hi"))
-        broker.wait_for(lambda left=left: len(unread) < left or broker.status(jobs[-1]) == "completed", 40)
+        broker.wait_for(lambda left=left: len(unread) < left or broker.status(jobs[-1]) == "completed")
     broker.refuse.clear()
     for job in jobs:
-        assert broker.wait_status(job, "completed", timeout=20)["result"]["output"] == "hi\n", job
+        assert broker.wait_status(job, "completed")["result"]["output"] == "hi\n", job

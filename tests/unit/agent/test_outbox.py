@@ -244,23 +244,23 @@ def test_hanging_disk_holds_up_nobody(tmp_path: Path, monkeypatch: pytest.Monkey
 
     def hang(one: Entry) -> bool:
         reached.set()
-        return freed.wait(10)
+        return freed.wait(120)
 
     monkeypatch.setattr(spool, "keep", hang)
     outbox = Outbox(spool)
     outbox.add(entry("a"))
     keeper = threading.Thread(target=lambda: outbox.tidy(0))
     keeper.start()
-    assert reached.wait(5)
+    assert reached.wait(60)
     began = time.monotonic()
     outbox.add(entry("b"))
     assert {e.key.job_id for e in outbox.take(0)} == {"a", "b"}
     outbox.done(Key("a", 1))
     outbox.done(Key("b", 1))
     assert outbox.wait_empty(0)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
     freed.set()
-    keeper.join(10)
+    keeper.join(60)
 
 
 def test_result_acknowledged_while_it_is_written_leaves_no_file(

@@ -13,6 +13,7 @@ import pytest
 
 from unit.agent.fake_broker import FakeBroker
 from unit.agent.fake_sandrun import FakeSandrun
+from unit.agent.http_fake import PATIENCE
 
 NODE = Path(__file__).parents[3] / "services" / "node"
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -40,11 +41,11 @@ def start(tmp_path: Path, broker: FakeBroker, sandrun: FakeSandrun) -> Iterator[
     yield begin
     for process in started:
         process.kill()
-        process.communicate(timeout=10)
+        process.communicate(timeout=PATIENCE)
 
 
 def wait_healthy(tmp_path: Path) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while not healthy(tmp_path):
         assert time.monotonic() < deadline
 
@@ -61,7 +62,7 @@ def test_sigterm_drains_and_exits_0(broker: FakeBroker, start: Start, tmp_path: 
     broker.wait_for(lambda: broker.started)
     wait_healthy(tmp_path)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(10) == 0
+    assert process.wait(PATIENCE) == 0
     assert broker.status("a") == "completed"
     assert not healthy(tmp_path)
     assert process.stderr is not None
@@ -70,12 +71,12 @@ def test_sigterm_drains_and_exits_0(broker: FakeBroker, start: Start, tmp_path: 
 
 def test_second_sigterm_hurries(broker: FakeBroker, start: Start) -> None:
     broker.submit("a", "hang")
-    process = start("--drain-seconds", "60")
+    process = start("--drain-seconds", "600")
     broker.wait_for(lambda: broker.started)
     process.send_signal(signal.SIGTERM)
     broker.wait_for(lambda: broker.beats and broker.beats[-1]["draining"])
     process.send_signal(signal.SIGTERM)
-    assert process.wait(10) == 0
+    assert process.wait(PATIENCE) == 0
     assert [release["job_id"] for release in broker.released] == ["a"]
 
 
@@ -86,7 +87,7 @@ def test_sigterm_while_everything_is_away(start: Start, broker: FakeBroker, sand
     assert process.stderr is not None
     assert "starting" in process.stderr.readline()
     process.send_signal(signal.SIGTERM)
-    assert process.wait(10) == 0
+    assert process.wait(PATIENCE) == 0
 
 
 def test_sigkilled_process_comes_back_as_the_same_node(broker: FakeBroker, start: Start) -> None:
@@ -94,7 +95,7 @@ def test_sigkilled_process_comes_back_as_the_same_node(broker: FakeBroker, start
     first = start()
     broker.wait_for(lambda: broker.started)
     first.kill()
-    first.wait(10)
+    first.wait(PATIENCE)
     broker.jobs["a"]["code"] = "echo again"
     start()
     assert broker.wait_status("a", "completed")["fence"] == 2
@@ -103,7 +104,7 @@ def test_sigkilled_process_comes_back_as_the_same_node(broker: FakeBroker, start
 
 def test_bad_setting_stops_the_start(start: Start) -> None:
     process = start("--slots", "many")
-    _, said = process.communicate(timeout=10)
+    _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 64
     assert said == "agent: --slots: must be a number from 1 to 256, not 'many'\n"
 
@@ -139,7 +140,7 @@ def test_paused_and_continued_process_goes_on(broker: FakeBroker, start: Start, 
 def test_what_was_given_is_shown_on_one_line(start: Start, tmp_path: Path, name: str) -> None:
     (tmp_path / "config.json").write_text(json.dumps({name: 1}))
     process = start("--config", str(tmp_path / "config.json"))
-    _, said = process.communicate(timeout=10)
+    _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 64
     assert said.count("\n") == 1
     assert said[:-1].isprintable()
@@ -152,7 +153,7 @@ def test_closed_terminal_drains(broker: FakeBroker, start: Start) -> None:
     process = start("--drain-seconds", "0")
     broker.wait_for(lambda: broker.started)
     process.send_signal(signal.SIGHUP)
-    assert process.wait(10) == 0
+    assert process.wait(PATIENCE) == 0
     assert [release["job_id"] for release in broker.released] == ["a"]
 
 
@@ -162,4 +163,4 @@ def test_health_file_that_cannot_be_one_ends_no_agent(broker: FakeBroker, start:
     process = start()
     broker.wait_status("a", "completed")
     process.send_signal(signal.SIGTERM)
-    assert process.wait(10) == 0
+    assert process.wait(PATIENCE) == 0

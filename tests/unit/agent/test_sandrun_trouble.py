@@ -5,15 +5,17 @@ import pytest
 from unit.agent.conftest import StartAgent
 from unit.agent.fake_broker import FakeBroker
 from unit.agent.fake_sandrun import FakeSandrun
+from unit.agent.http_fake import PATIENCE
 
 
 def test_sandrun_crash_is_nobodys_fault_and_work_goes_on(
     broker: FakeBroker, sandrun: FakeSandrun, start_agent: StartAgent
 ) -> None:
     broker.lease = 60
-    broker.submit("a", "sleep 1.5\necho second time")
+    broker.submit("a", "hang")
     start_agent()
     broker.wait_for(lambda: broker.started)
+    broker.jobs["a"]["code"] = "echo second time"
     sandrun.restart()
     job = broker.wait_status("a", "completed")
     assert (job["fence"], job["result"]["output"]) == (2, "second time\n")
@@ -38,13 +40,15 @@ def test_hanging_sandrun_is_noticed(
 ) -> None:
     monkeypatch.setattr("agent.sandrun_client.HEALTH_TIMEOUT", 0.3)
     monkeypatch.setattr("agent.sandrun_watch.HEALTH_EVERY", 0.2)
-    broker.lease = 60
+    for module in ("sandrun_client", "runner"):
+        monkeypatch.setattr(f"agent.{module}.CALL_TIMEOUT", 5 * PATIENCE)
+    broker.lease = 600
     broker.submit("a", "hang")
     start_agent()
     broker.wait_for(lambda: broker.started)
     with sandrun.changed:
         sandrun.hanging = True
-    broker.wait_for(lambda: broker.completions, timeout=4)
+    broker.wait_for(lambda: broker.completions)
     assert broker.completions[0]["failure"] == "platform"
     broker.wait_status("a", "pending")
     with sandrun.changed:
@@ -59,14 +63,17 @@ def test_sandrun_that_hangs_over_a_submit_is_noticed_in_seconds(
     """It may have the job by now, so the attempt counts; but the job does not wait for the call's own patience."""
     monkeypatch.setattr("agent.sandrun_client.HEALTH_TIMEOUT", 0.3)
     monkeypatch.setattr("agent.sandrun_watch.HEALTH_EVERY", 0.2)
-    broker.lease = 60
+    for module in ("sandrun_client", "runner"):
+        monkeypatch.setattr(f"agent.{module}.CALL_TIMEOUT", 5 * PATIENCE)
+    broker.lease = 600
     start_agent()
     broker.wait_for(lambda: broker.calls["/claim"])
     with sandrun.changed:
         sandrun.hanging = True
     broker.submit("a")
-    broker.wait_for(lambda: broker.completions or broker.released, timeout=5)
+    broker.wait_for(lambda: broker.completions or broker.released)
     assert [said["failure"] for said in broker.completions] == ["platform"]
+    monkeypatch.setattr("agent.sandrun_client.HEALTH_TIMEOUT", PATIENCE)
     with sandrun.changed:
         sandrun.hanging = False
         sandrun.changed.notify_all()
@@ -98,7 +105,7 @@ def test_time_in_sandruns_queue_is_not_the_jobs_time(
     monkeypatch.setattr("agent.runner.LIMIT_REPORT", 0.5)
     broker.lease = 60
     sandrun.full = True
-    broker.submit("a", "sleep 1.5\necho late", timeout=2)
+    broker.submit("a", "sleep 1.5\necho late", timeout=8)
     start_agent()
     broker.wait_for(lambda: broker.status("a") == "assigned" and sandrun.submissions)
     seen = sandrun.calls["/status/job_1"]
@@ -141,7 +148,7 @@ def test_busy_for_too_long_gives_the_job_back(
     sandrun.busy = 8
     broker.submit("a")
     start_agent()
-    job = broker.wait_status("a", "completed", timeout=20)
+    job = broker.wait_status("a", "completed")
     assert broker.released
     assert job["attempt"] == 1
 

@@ -14,7 +14,7 @@ from agent.model import Job, Key
 from agent.slots import Slots
 from agent.threads import Crash
 
-DEADLINE = 5.0
+DEADLINE = 60.0
 
 
 class Runs:

@@ -12,7 +12,7 @@ import pytest
 from agent import trace_settings
 from agent.errors import SettingError
 from agent.settings import Settings
-from agent.telemetry import LAST_SECONDS, Telemetry
+from agent.telemetry import Telemetry
 from agent.traces import Span, span_id_of, spread, trace_id_of
 from broker import trace_settings as of_broker
 from broker.domain import traces as brokers
@@ -51,7 +51,7 @@ def test_nothing_is_loaded_when_nobody_wants_traces() -> None:
 
 
 def until(condition: Callable[..., object]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)  # the poll interval
@@ -83,13 +83,13 @@ def test_a_result_that_waits_for_its_broker_says_how_long(
     sink = Kept()
     broker.submit("unwanted", "echo 1")
     broker.submit("kept", "sleep 0.3")
+    for path in ("/complete", "/complete/batch"):
+        broker.refuse[path] = [(503, {"error": "not now"})] * 1000
     agent = start_agent(sink=sink)
-    broker.wait_for(lambda: "kept" in broker.started)
-    broker.stop()
-    until(lambda: agent.parts.outbox.counts[0] and agent.parts.delivery.broker_away)
+    until(lambda: agent.parts.outbox.counts[0] == 2 and agent.parts.delivery.broker_away)
     long_enough = time.time() + 0.15  # the job's end is already over: this is a part of the time that its result waits
     until(lambda: time.time() > long_enough)
-    broker.start()
+    broker.refuse.clear()
     broker.wait_status("kept", "completed")
     until(lambda: len(sink.spans) == 2)
     run, deliver = sink.spans
@@ -116,7 +116,7 @@ def test_a_collector_that_hangs_holds_up_no_node(
         collector.wait(lambda: collector.calls)
         began = time.monotonic()
         sink.close()
-        assert time.monotonic() - began < LAST_SECONDS + 2
+        assert time.monotonic() - began < 25, "3 s and what a busy machine adds; the SDK alone would wait for 30"
 
 
 def test_a_collector_that_fails_is_told_of_once_and_so_is_its_return(

@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -61,7 +62,7 @@ def test_request_is_one_write_with_exact_header_names(serve: Serve) -> None:
         seen.append(request(connection))
         connection.sendall(OK)
 
-    Transport(serve(handle)).call("POST", "/x", b"body", content_type="text/x", read_timeout=2)
+    Transport(serve(handle)).call("POST", "/x", b"body", content_type="text/x", read_timeout=30)
     head, _, body = seen[0].partition(b"\r\n\r\n")
     assert body == b"body"
     assert b"POST /x HTTP/1.1" in head
@@ -83,10 +84,10 @@ def test_connection_is_kept_or_not(serve: Serve) -> None:
     url = serve(handle)
     kept, closing = Transport(url), Transport(url, keep_alive=False)
     for _ in range(3):
-        kept.call("GET", "/", read_timeout=2)
+        kept.call("GET", "/", read_timeout=30)
     assert len(connections) == 1
     for _ in range(3):
-        closing.call("GET", "/", read_timeout=2)
+        closing.call("GET", "/", read_timeout=30)
     assert len(connections) == 4
 
 
@@ -94,9 +95,9 @@ def test_refused_connection_sent_nothing() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with pytest.raises(NotReachedError):
-        Transport(f"http://127.0.0.1:{port}").call("POST", "/", b"x", read_timeout=2)
+        Transport(f"http://127.0.0.1:{port}").call("POST", "/", b"x", read_timeout=30)
     with pytest.raises(NotReachedError):
-        Transport("http://no-such-host.invalid").call("POST", "/", b"x", read_timeout=2)
+        Transport("http://no-such-host.invalid").call("POST", "/", b"x", read_timeout=30)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +110,7 @@ def test_broken_answer_is_lost(serve: Serve, answer: bytes) -> None:
         connection.sendall(answer)
 
     with pytest.raises(AnswerLostError):
-        Transport(serve(handle)).call("GET", "/", read_timeout=2)
+        Transport(serve(handle)).call("GET", "/", read_timeout=30)
 
 
 def test_cut_head_is_a_bad_answer(serve: Serve) -> None:
@@ -118,7 +119,7 @@ def test_cut_head_is_a_bad_answer(serve: Serve) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Le")
 
     with pytest.raises(BadAnswerError):
-        Transport(serve(handle)).call("GET", "/", read_timeout=2).json()
+        Transport(serve(handle)).call("GET", "/", read_timeout=30).json()
 
 
 @pytest.mark.parametrize("start", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"])
@@ -131,7 +132,7 @@ def test_silence_is_a_timeout(serve: Serve, start: bytes) -> None:
     began = time.monotonic()
     with pytest.raises(AnswerTimeoutError):
         Transport(serve(handle)).call("GET", "/", read_timeout=0.3)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20, "unbounded, it would not come back at all"
 
 
 def test_dripping_answer_is_a_timeout(serve: Serve) -> None:
@@ -156,7 +157,7 @@ def test_huge_answer_is_not_read(serve: Serve) -> None:
             connection.sendall(b"400\r\n" + b"x" * 1024 + b"\r\n")
 
     with pytest.raises(BadAnswerError, match="larger than 1000"):
-        Transport(serve(handle)).call("GET", "/", read_timeout=2, limit=1000)
+        Transport(serve(handle)).call("GET", "/", read_timeout=30, limit=1000)
 
 
 def test_abort_ends_a_call_in_another_thread(serve: Serve) -> None:
@@ -172,15 +173,15 @@ def test_abort_ends_a_call_in_another_thread(serve: Serve) -> None:
 
     def wait() -> None:
         try:
-            transport.call("POST", "/claim", b"{}", read_timeout=30)
+            transport.call("POST", "/claim", b"{}", read_timeout=300)
         except AnswerLostError as error:
             raised.append(error)
 
     thread = threading.Thread(target=wait)
     thread.start()
-    assert arrived.wait(5)
+    assert arrived.wait(60)
     transport.abort()
-    thread.join(5)
+    thread.join(60)
     assert len(raised) == 1
 
 
@@ -190,7 +191,7 @@ def test_answer_that_is_no_object(serve: Serve, body: bytes) -> None:
         request(connection)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
 
-    answer = Transport(serve(handle)).call("GET", "/", read_timeout=2)
+    answer = Transport(serve(handle)).call("GET", "/", read_timeout=30)
     with pytest.raises(BadAnswerError):
         answer.json()
 
@@ -200,7 +201,7 @@ def test_redirects_are_not_followed(serve: Serve) -> None:
         request(connection)
         connection.sendall(b"HTTP/1.1 307 X\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n")
 
-    assert Transport(serve(handle)).call("POST", "/", b"secret", read_timeout=2).status == 307
+    assert Transport(serve(handle)).call("POST", "/", b"secret", read_timeout=30).status == 307
 
 
 @pytest.mark.parametrize(("header", "seconds"), [(b"7", 7.0), (b"900", 60.0), (b"soon", None)])
@@ -209,7 +210,7 @@ def test_retry_after(serve: Serve, header: bytes, seconds: float | None) -> None
         request(connection)
         connection.sendall(b"HTTP/1.1 503 X\r\nRetry-After: " + header + b"\r\nContent-Length: 0\r\n\r\n")
 
-    assert Transport(serve(handle)).call("GET", "/", read_timeout=2).retry_after == seconds
+    assert Transport(serve(handle)).call("GET", "/", read_timeout=30).retry_after == seconds
 
 
 @pytest.mark.parametrize(
@@ -233,7 +234,7 @@ def test_a_proxy_of_the_environment_gets_only_what_is_meant_for_it(
     monkeypatch.setenv("HTTP_PROXY", serve(server("proxy")))
     monkeypatch.setenv("NO_PROXY", spared)
     url = serve(server("itself"))
-    assert Transport(url, direct=direct).call("GET", "/", read_timeout=5).status == 200
+    assert Transport(url, direct=direct).call("GET", "/", read_timeout=30).status == 200
     assert asked == ["proxy" if through_the_proxy else "itself"]
 
 
@@ -248,7 +249,7 @@ def test_a_url_may_be_an_ipv6_address() -> None:
 
         threading.Thread(target=answer, daemon=True).start()
         url = f"http://[::1]:{listener.getsockname()[1]}"
-        assert Transport(url).call("GET", "/", read_timeout=5).status == 200
+        assert Transport(url).call("GET", "/", read_timeout=30).status == 200
 
 
 @pytest.mark.parametrize("dripped", [b"x", b"X: y\r\n"])
@@ -270,16 +271,17 @@ def test_dripping_head_is_a_timeout(serve: Serve, dripped: bytes) -> None:
     pace.set()
 
 
-def test_slow_body_after_a_head_has_the_time_of_each_read(serve: Serve) -> None:
+def test_slow_body_after_a_head_has_the_time_of_each_read(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """As the link, which is open for days."""
-    pace = threading.Event()
 
     def handle(connection: socket.socket) -> None:
         request(connection)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n")
-        for _ in range(8):
-            pace.wait(0.1)
-            connection.sendall(b"x")
+        days_later.wait(60)
+        connection.sendall(b"x" * 8)
 
-    with Transport(serve(handle)).open("POST", "/link", b"{}", read_timeout=0.5) as response:
+    days_later = threading.Event()
+    with Transport(serve(handle)).open("POST", "/link", b"{}", read_timeout=30) as response:
+        monkeypatch.setattr("agent.heads.time", SimpleNamespace(monotonic=lambda: time.monotonic() + 5 * 86_400))
+        days_later.set()
         assert response.raw.read() == b"x" * 8

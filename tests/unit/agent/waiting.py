@@ -3,8 +3,10 @@
 import threading
 import time
 
+from unit.agent.http_fake import PATIENCE
 
-def wait_until(condition: object, what: str, timeout: float = 10.0) -> None:
+
+def wait_until(condition: object, what: str, timeout: float = PATIENCE) -> None:
     """Poll something that no condition variable guards (files)."""
     assert callable(condition)
     deadline = time.monotonic() + timeout

@@ -13,16 +13,18 @@ from support.clock import FakeClock
 
 pytestmark = pytest.mark.anyio
 SINGLE, TROUBLE = 0.12, 0.6
-DEADLINE = 10.0
+NEVER = 600.0
+"""A grace for trouble that no test waits for: who is lost at all was given the short one."""
+DEADLINE = 60.0
 
 
 class Pool:
     """Linked nodes; `lost` are those that were given up, with the seconds after `began` at which they were."""
 
-    def __init__(self, nodes: int) -> None:
+    def __init__(self, nodes: int, trouble: float) -> None:
         self.clock = FakeClock(1000.0)
         self.book = SessionBook()
-        self.links = Links(self.book, self.clock, Graces(SINGLE, TROUBLE), self._lose)
+        self.links = Links(self.book, self.clock, Graces(SINGLE, trouble), self._lose)
         self.sessions = [self.book.take(_node(number)) for number in range(nodes)]
         self.open = [self.links.open(session) for session in self.sessions]
         self.lost: dict[str, float] = {}
@@ -68,8 +70,8 @@ def _node(number: int) -> Node:
 
 
 @asynccontextmanager
-async def pool_of(nodes: int) -> AsyncIterator[Pool]:
-    pool = Pool(nodes)
+async def pool_of(nodes: int, trouble: float = TROUBLE) -> AsyncIterator[Pool]:
+    pool = Pool(nodes, trouble)
     try:
         yield pool
     finally:
@@ -77,19 +79,18 @@ async def pool_of(nodes: int) -> AsyncIterator[Pool]:
 
 
 async def test_one_node_among_others_is_lost_after_the_short_grace() -> None:
-    async with pool_of(2) as pool:
+    async with pool_of(2, NEVER) as pool:
         pool.break_link(0)
         lost = await pool.wait_lost(1)
         assert lost.keys() == {"n0"}
-        assert SINGLE <= lost["n0"] < TROUBLE
+        assert lost["n0"] >= SINGLE
 
 
 async def test_two_of_four_at_once_are_two_dead_nodes() -> None:
-    async with pool_of(4) as pool:
+    async with pool_of(4, NEVER) as pool:
         pool.break_link(0)
         pool.break_link(1)
-        lost = await pool.wait_lost(2)
-        assert all(after < TROUBLE for after in lost.values())
+        await pool.wait_lost(2)
 
 
 @pytest.mark.parametrize("nodes", [1, 2, 3, 8])
@@ -113,11 +114,10 @@ async def test_most_at_once_are_a_network_also_when_the_others_come_back() -> No
 
 
 async def test_the_last_node_is_given_up_as_soon_as_another_can_take_over() -> None:
-    async with pool_of(1) as pool:
+    async with pool_of(1, NEVER) as pool:
         pool.break_link(0)
         pool.links.open(pool.book.take(_node(7)))
-        lost = await pool.wait_lost(1)
-        assert lost["n0"] < TROUBLE
+        assert (await pool.wait_lost(1)).keys() == {"n0"}
 
 
 async def test_a_link_that_came_back_before_is_given_more_time_for_a_while() -> None:
@@ -127,16 +127,17 @@ async def test_a_link_that_came_back_before_is_given_more_time_for_a_while() -> 
         pool.break_link(0)
         pool.break_link(1)
         lost = await pool.wait_lost(2)
-        assert lost["n1"] < TROUBLE <= lost["n0"]
+        assert list(lost) == ["n1", "n0"], "the one that broke last went first"
+        assert lost["n0"] >= TROUBLE
 
 
 async def test_an_old_return_is_forgotten() -> None:
-    async with pool_of(2) as pool:
+    async with pool_of(2, NEVER) as pool:
         pool.break_link(0)
         pool.come_back(0)
         pool.clock.advance(FLAP_MEMORY_SECONDS + 1)
         pool.break_link(0)
-        assert (await pool.wait_lost(1))["n0"] < TROUBLE
+        assert (await pool.wait_lost(1)).keys() == {"n0"}
 
 
 async def test_a_beat_after_the_break_proves_life_and_one_that_was_on_its_way_does_not() -> None:

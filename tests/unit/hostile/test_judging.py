@@ -42,7 +42,7 @@ def test_nothing_wrong() -> None:
         ({"stdout": ""}, "did not print"),
         ({"stdout": "probed REACHED 127.0.0.1"}, "printed 'REACHED'"),
         ({"stderr": "ESCAPED"}, "printed 'ESCAPED'"),
-        ({"wall_seconds": 19.0}, "ran for 19.00 s"),
+        ({"wall_seconds": 99.0}, "ran for 99.00 s"),
     ],
 )
 def test_each_way_to_fail_is_seen(change: dict[str, Any], word: str) -> None:
@@ -118,7 +118,8 @@ def test_download_members_are_judged() -> None:
 
 
 def test_what_is_left_behind_is_seen() -> None:
-    quiet = Snapshot(processes=(), descriptors=7, memory=50 << 20, oom_kills=0, files=frozenset({"/tmp/a"}))
+    nothing = {"oom_kills": 0, "cpu_seconds": 0.0}
+    quiet = Snapshot(processes=(), descriptors=7, memory=50 << 20, files=frozenset({"/tmp/a"}), **nothing)  # type: ignore[arg-type]
     orphan = {"pid": 9, "state": "S", "marker": "g/x[bash]#1", "service": False, "command": "sleep"}
     zombie = orphan | {"state": "Z", "marker": ""}
     assert differences(quiet, quiet) == []

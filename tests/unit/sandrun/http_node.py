@@ -21,7 +21,7 @@ from sandrun.service import Service
 from sandrun.settings import Settings
 from unit.sandrun.builders import SETTINGS, FakeLauncher, FakeSandbox, a_platform
 
-SECONDS = 10.0
+SECONDS = 60.0
 
 
 class Node:

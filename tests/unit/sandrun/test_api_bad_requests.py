@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -79,18 +78,11 @@ class TestBadRequests:
 
     def test_uploads_that_never_end(self, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(uploads, "UPLOAD_SECONDS", 0.2)
-        released = threading.Event()
-
-        def stalling() -> Iterator[bytes]:
-            yield b'--b\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n'
-            released.wait(SECONDS)
-            yield b"late"
-
-        timer = threading.Timer(0.5, released.set)
-        timer.start()
-        kind = {"Content-Type": "multipart/form-data; boundary=b"}
-        answer = node.client.post("/submit", content=stalling(), headers=kind)
-        assert answer.status_code == 408
+        head = b"POST /submit HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+        part = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n'
+        with socket.create_connection(("127.0.0.1", node.client.base_url.port or 0), timeout=SECONDS) as stalling:
+            stalling.sendall(head + b"Content-Length: 1000\r\n\r\n" + part)
+            assert stalling.recv(4096).startswith(b"HTTP/1.1 408 ")
         assert node.client.get("/health").status_code == 200
 
     def test_headers_that_never_end(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

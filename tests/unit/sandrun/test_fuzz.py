@@ -43,7 +43,7 @@ def test_the_service_does_what_its_document_says(operations: list[Any]) -> None:
         @settings(max_examples=40, deadline=None)
         @given(case=operation.as_strategy())
         def conforms(case: Any) -> None:
-            response = case.call(timeout=70)
+            response = case.call(timeout=150)
             case.validate_response(response, checks=CHECKS)
 
         conforms()

@@ -21,7 +21,7 @@ from sandrun.sandbox.launcher import ProgramEnd
 from sandrun.sandbox.spec import MIB, Failure, InputFile, Outcome
 from unit.sandrun.builders import SETTINGS, FakeLauncher, FakeSandbox, a_job, a_platform
 
-SECONDS = 10.0
+SECONDS = 60.0
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

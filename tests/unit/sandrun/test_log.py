@@ -48,7 +48,7 @@ def program(code: bytes) -> FakeSandbox:
 def raw(node: Node, data: bytes) -> None:
     """Send what no HTTP library would."""
     url = node.client.base_url
-    with socket.create_connection((url.host, url.port or 80), timeout=10) as line:
+    with socket.create_connection((url.host, url.port or 80), timeout=60) as line:
         line.sendall(data)
         line.shutdown(socket.SHUT_WR)
         while line.recv(65536):

@@ -84,7 +84,7 @@ def test_a_sparse_terabyte_is_passed_over(job: Path, run) -> None:  # type: igno
         file.truncate(1 << 40)
     started = time.monotonic()
     assert run().notes() == ["1 not kept: too big"]
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 60, "to read it takes minutes"
 
 
 def test_bytes_are_bounded_in_all(job: Path, run) -> None:  # type: ignore[no-untyped-def]
@@ -234,4 +234,4 @@ def test_no_pattern_takes_forever() -> None:
     for pattern in ("*a" * 30, "**/" * 30 + "x", "*" * 1000 + "b", "?*" * 30 + "b"):
         matcher([pattern])("a" * 200)
         matcher([pattern])("a/" * 30 + "c")
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 60, "by trying all ways to match, the first alone takes years"

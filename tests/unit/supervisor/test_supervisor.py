@@ -17,7 +17,7 @@ import pytest
 from supervisor.health import Found, HangWatch, probe
 
 NODE = Path(__file__).parents[3] / "services" / "node"
-DEADLINE = 15.0
+DEADLINE = 60.0
 
 # A child that notes what happens to it. On SIGTERM `obey` ends with 0, a number ends with that, `stay` does not end,
 # and `deaf` has not come so far as to handle it.
@@ -39,7 +39,7 @@ with open(os.path.join(folder, name + ".env"), "w") as file:
     json.dump({"env": dict(os.environ), "mask": mask, "pid": os.getpid()}, file)
 note("starts")
 while True:
-    time.sleep(60)
+    time.sleep(0.1)  # a signal that comes just before the sleep is handled after it
 """
 
 
@@ -53,7 +53,9 @@ class Bench:
             [sys.executable, "-c", CHILD, *words, str(self.folder)]
             for words in (("sandrun", sandrun), ("agent", agent))
         ]
-        script = f"import sys, supervisor.main as m\n{setup}\nsys.exit(m.main(*{commands!r}))"
+        script = (
+            f"import sys, supervisor.main as m\nm.SANDRUN_STOP = {DEADLINE}\n{setup}\nsys.exit(m.main(*{commands!r}))"
+        )
         self.process = subprocess.Popen(
             [sys.executable, "-c", script],
             env={"PATH": os.environ["PATH"], "PYTHONPATH": str(NODE), **environment},
@@ -163,7 +165,13 @@ def test_dead_sandrun_lets_the_agent_leave_and_ends_the_container(bench: Bench, 
 
 def test_hanging_sandrun_is_killed_and_ends_the_container(bench: Bench) -> None:
     """The child listens nowhere, so no probe is ever answered."""
-    setup = "import supervisor.health as h\nh.PROBE_EVERY, h.START_SECONDS = 0.1, 0.5\nm.TICK = 0.05"
+    setup = f"""
+import pathlib, supervisor.health as h
+h.FIRST_PROBES_EVERY, h.START_SECONDS, m.TICK = 0.1, 0.5, 0.05
+events, hangs = pathlib.Path({str(bench.folder)!r}, "events"), h.HangWatch.hangs
+# Not before both children tell of their ends.
+h.HangWatch.hangs = lambda self: events.exists() and events.read_text().count("starts") == 2 and hangs(self)
+"""
     bench.start(setup=setup, SANDRUN_PORT=str(free_port()))
     assert bench.ended() == 1
     assert gone(bench.child("sandrun")["pid"])
