@@ -106,6 +106,8 @@ async def test_a_receiver_that_does_not_answer_holds_up_nobody_else(
         for _ in range(30):
             await finish(api, callback_url=receiver.url)
         await until(lambda: len(receiver.got) >= 4)
+        await until(lambda: api.broker.webhooks.due == 30)
+        assert len(api.broker.webhooks._tasks) == 4, "the others are ids in a line"
         job_id = await finish(api, callback_url=another.url)
         assert (await settled(api, job_id))["state"] == "delivered"
         assert len(receiver.got) == 4

@@ -43,6 +43,7 @@ EXPECTED = {
     "sweep: expired": (upkeep.EXPIRED, "job_expiry"),
     "sweep: webhooks": (webhooks.DELETE_OF_JOBS, "webhook_job"),
     "webhooks: whose job has gone": (webhooks.DELETE_LEFT, "sqlite_autoindex_job_states_1"),
+    "webhooks: owed": (webhooks.OWED, "webhook_owed"),
     "webhooks: looked at": (webhooks.PAGE, "sqlite_autoindex_job_states_1"),
     "submit: a cached success": (life.CACHED_SUCCESS, "job_dedupe"),
     "submit: a twin under way": (life.RUNNING_TWIN, "job_single_flight"),

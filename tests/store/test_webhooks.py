@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from broker.store import webhooks
 from broker.store.base import Store
-from broker.store.records.submission import Webhook
+from broker.store.records.submission import OwedWebhook, Webhook
 from broker.store.webhooks import LOOKED_AT_A_TIME
 from support.jobs import POLICY, TTL, claim, complete, new_job, register, submit
 from support.stores import Heard, opened
@@ -35,7 +36,7 @@ async def test_a_told_webhook_goes_with_its_job_and_an_owed_one_when_it_was_told
     assert len(await store.webhooks.of_job(told.job_id)) == 1
     assert (await store.sweep(LATER, POLICY, NONE)).deleted == 2
     assert await store.webhooks.of_job(told.job_id) == []
-    assert [each.id for each in await store.webhooks.owed()] == [owed.id]
+    assert await store.webhooks.owed("") == ([OwedWebhook(owed.id, owed.job_id, None, False, True)], None)
     await store.webhooks.save(replace(owed, attempts=1, payload="{}"))
     assert len(await store.webhooks.of_job(owed.job_id)) == 1, "the next try has not been yet"
     await store.webhooks.save(replace(owed, state="failed", attempts=2))
@@ -61,3 +62,25 @@ async def test_what_an_earlier_version_left_is_dropped_some_at_a_time(
         assert await store.webhooks.drop_left(place) is None
     with closing(sqlite3.connect(tmp_path / "broker.db")) as database:
         assert {name for (name,) in database.execute("SELECT id FROM webhooks")} == {kept.id, "wh_x0003"}
+
+
+async def test_what_is_owed_is_read_some_at_a_time(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhooks, "READ_AT_A_TIME", 2)
+    first, second, third = await _ended_jobs(store, 3)
+    waiting = Webhook("wh_z", "job-z", first.url)
+    await submit(store, new_job(waiting.job_id, webhook=waiting))
+    await store.webhooks.save(replace(second, payload="{}", next_at=5.0))
+    page, place = await store.webhooks.owed("")
+    assert page == [
+        OwedWebhook(first.id, first.job_id, None, False, True),
+        OwedWebhook(second.id, second.job_id, 5.0, True, True),
+    ]
+    assert place is not None
+    page, place = await store.webhooks.owed(place)
+    assert [(each.id, each.job_ended) for each in page] == [(third.id, True), (waiting.id, False)]
+    assert place is not None
+    assert await store.webhooks.owed(place) == ([], None)
+    found = await store.webhooks.one(second.id)
+    assert found is not None
+    assert found.payload == "{}"
+    assert await store.webhooks.one("wh_none") is None

@@ -145,7 +145,7 @@ class Broker:
         self.files = Files(store, book, self.folder, clock, settings)
         self.claims = Claims(store, book, queue, clock, settings, self.meter.claims)
         self.queries = Queries(store, book, self.waits, clock, settings)
-        self.webhooks = Webhooks(store.webhooks, store.result, Caller(clock, settings), clock)
+        self.webhooks = Webhooks(store.webhooks, store.result, Caller(settings), clock)
         self.reaper = Reaper(store, book, queue, self.links, self.files, self.webhooks, self.joblog, clock, settings)
         self.submits = Submits(
             store, book, queue, self.fair, clock, settings, self.quotas, self.webhooks, self.tally, self.joblog

@@ -14,7 +14,7 @@ import os
 import secrets
 import socket
 import ssl
-from collections.abc import AsyncIterator
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -22,14 +22,12 @@ from urllib.parse import SplitResult, urlsplit
 
 import httpx
 
-from broker.clock import Clock
 from broker.domain.addresses import Allowed
 from broker.errors import InvalidFieldError, StartError
 from broker.settings import Settings
 
-__all__ = ["Caller", "check_url", "load_secret", "signature"]
+__all__ = ["Caller", "check_url", "host_of", "load_secret", "signature"]
 
-AT_A_TIME, AT_A_TIME_PER_HOST = 16, 4
 TIMEOUT_SECONDS = 15.0
 ANSWER_BYTES = 4096
 LOOK_UPS_AT_A_TIME = 4
@@ -44,6 +42,14 @@ def check_url(url: str) -> None:
         parts = urlsplit("")
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
         raise InvalidFieldError("callback_url", "callback_url must be an http or https URL without a user or password.")
+
+
+def host_of(url: str) -> str:
+    """Whom calls to it are for; empty when that is not clear."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 def load_secret(settings: Settings) -> bytes | None:
@@ -88,39 +94,13 @@ class _Target(NamedTuple):
         return httpx.URL(self.parts._replace(netloc=netloc, fragment="").geturl())
 
 
-class _HostSlots:
-    """A few calls to one host at a time; nothing is kept of hosts that nobody calls."""
-
-    def __init__(self) -> None:
-        self._of: dict[str, tuple[asyncio.Semaphore, int]] = {}
-
-    def __len__(self) -> int:
-        return len(self._of)
-
-    @contextlib.asynccontextmanager
-    async def taken(self, host: str) -> AsyncIterator[None]:
-        slots, users = self._of.get(host) or (asyncio.Semaphore(AT_A_TIME_PER_HOST), 0)
-        self._of[host] = slots, users + 1
-        try:
-            async with slots:
-                yield
-        finally:
-            slots, users = self._of[host]
-            self._of[host] = slots, users - 1
-            if users == 1:
-                del self._of[host]
-
-
 class Caller:
     """Makes the calls. Lives on the event loop; names are looked up in threads of its own."""
 
-    def __init__(self, clock: Clock, settings: Settings) -> None:
-        self._clock = clock
+    def __init__(self, settings: Settings) -> None:
         self._secret = load_secret(settings)
         self._own_secret = settings.database.with_name("webhook.secret")
         self._allowed = Allowed(settings.webhook_allow)
-        self._slots = asyncio.Semaphore(AT_A_TIME)
-        self.hosts = _HostSlots()
         self._threads = ThreadPoolExecutor(LOOK_UPS_AT_A_TIME, thread_name_prefix="look-up")
         self._client = httpx.AsyncClient(
             timeout=TIMEOUT_SECONDS,
@@ -136,11 +116,10 @@ class Caller:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def call(self, url: str, webhook_id: str, body: bytes) -> tuple[int | None, str | None]:
-        """The receiver's status, or why there is none. A host that does not answer holds up nobody else: its calls
-        wait for a place at their host before they take one of all."""
+        """The receiver's status, or why there is none."""
         try:
             target = _Target.of(url)
-            async with self.hosts.taken(target.host), self._slots, asyncio.timeout(TIMEOUT_SECONDS):
+            async with asyncio.timeout(TIMEOUT_SECONDS):
                 addresses = await asyncio.get_running_loop().run_in_executor(
                     self._threads, look_up, target.host, target.port
                 )
@@ -156,7 +135,7 @@ class Caller:
     async def _post(self, target: _Target, address: str, webhook_id: str, body: bytes) -> int:
         if self._secret is None:
             self._secret = _decoded(_kept_secret(self._own_secret))
-        timestamp = int(self._clock.now())
+        timestamp = int(time.time())  # a receiver compares it with its own; the broker's clock never goes back
         headers = {
             "Host": target.shown,
             "Content-Type": "application/json",

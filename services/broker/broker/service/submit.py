@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -140,7 +139,7 @@ class Submits:
         """What is owed to callback URLs, now that it is stored. A job that has ended already is told at once."""
         for job in jobs:
             if job.webhook is not None and job.id in kept:
-                self._webhooks.owe(replace(job.webhook, job_id=job.id))
+                self._webhooks.owe(job.id)
                 self._webhooks.finished([job.id])
 
     def _check(self, job: SubmitJob, now: float, where: str, uploads: Uploads) -> _Checked:

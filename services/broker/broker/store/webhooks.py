@@ -4,7 +4,7 @@ import json
 from typing import Any, Protocol
 
 from broker.store.reader import Reader
-from broker.store.records.submission import Webhook
+from broker.store.records.submission import OwedWebhook, Webhook
 from broker.store.sql import webhooks
 from broker.store.transaction import Transaction
 from broker.store.writer import GroupWriter
@@ -12,13 +12,18 @@ from broker.store.writer import GroupWriter
 __all__ = ["SqliteWebhooks", "WebhookStore"]
 
 LOOKED_AT_A_TIME = 500
+READ_AT_A_TIME = 5000
 
 
 class WebhookStore(Protocol):
     """Part of a Store. Writing methods return after the change is durable. A job's submit stores its webhook."""
 
-    async def owed(self) -> list[Webhook]:
-        """All that are not delivered yet."""
+    async def owed(self, after: str) -> tuple[list[OwedWebhook], str | None]:
+        """Some that are not delivered yet, in the order of their ids, and where to go on."""
+        ...
+
+    async def one(self, name: str) -> Webhook | None:
+        """One by its id."""
         ...
 
     async def of_job(self, job_id: str) -> list[Webhook]:
@@ -41,9 +46,15 @@ class SqliteWebhooks:
         self._writer = writer
         self._reader = reader
 
-    async def owed(self) -> list[Webhook]:
-        """All that are not delivered yet."""
-        return [Webhook(*row) for row in self._reader.rows(webhooks.OWED)]
+    async def owed(self, after: str) -> tuple[list[OwedWebhook], str | None]:
+        """Some that are not delivered yet."""
+        rows = self._reader.rows(webhooks.OWED, after=after, limit=READ_AT_A_TIME)
+        return [OwedWebhook(*row) for row in rows], rows[-1][0] if len(rows) == READ_AT_A_TIME else None
+
+    async def one(self, name: str) -> Webhook | None:
+        """One by its id."""
+        rows = self._reader.rows(webhooks.ONE, at_id=name)
+        return Webhook(*rows[0]) if rows else None
 
     async def of_job(self, job_id: str) -> list[Webhook]:
         """Those of one job."""

@@ -1,11 +1,12 @@
 """Jobs as they are submitted. Times are seconds since 1970 UTC, here and in the modules beside."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from broker.domain.words import JobStatus
 from broker.store.records.job import StoredFile
 
-__all__ = ["Idempotency", "NewJob", "Submission", "SubmitOutcome", "SubmittedJob", "Webhook"]
+__all__ = ["Idempotency", "NewJob", "OwedWebhook", "Submission", "SubmitOutcome", "SubmittedJob", "Webhook"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,17 @@ class Webhook:
     """JSON, fixed when the job ended."""
     deliveries: str = "[]"
     """JSON list of the last tries."""
+
+
+class OwedWebhook(NamedTuple):
+    """What is known at start of one that is owed, without what it says. `has_payload`: its job's end was noted."""
+
+    id: str
+    job_id: str
+    next_at: float | None
+    has_payload: bool
+    job_ended: bool
+    """Or is gone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,15 @@ INSERT = compiled(
         deliveries=word("[]"),
     )
 )
-OWED = compiled(select(*COLUMNS).where(w.state == word("owed")))
+ONE = compiled(select(*COLUMNS).where(w.id == p("at_id")))
+_unfinished = select(job_states.c.seq).where(job_states.c.id == w.job_id, job_states.c.completed_at.is_(None)).exists()
+OWED = compiled(
+    # Some at a time: there may be very many.
+    select(w.id, w.job_id, w.next_at, w.payload.is_not(None), ~_unfinished)
+    .where(w.state == word("owed"), w.id > p("after"))
+    .order_by(w.id)
+    .limit(p("limit"))
+)
 OF_JOB = compiled(select(*COLUMNS).where(w.job_id == p("job_id")).order_by(w.created_at))
 SAVE = compiled(
     update(webhooks)
