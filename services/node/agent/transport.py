@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -31,6 +32,7 @@ CONNECT_TIMEOUT = 3.0
 ANSWER_LIMIT = 64 << 20  # bytes; a foreign sandrun's logs are the largest answers there are
 REQUEST_HEADER = "X-Request-Id"
 _CHUNK = 1 << 16
+_REMEMBERED = 256  # calls by whose ids an answer is known that belongs to another one
 _USER_AGENT = f"sandrun-agent/{__version__}"
 
 # A peer that vanished without a close is noticed by the kernel after 5 + 3 * 3 s, also while a long poll is silent.
@@ -84,6 +86,7 @@ class Transport:
         self._local = threading.local()
         self._connections: weakref.WeakSet[HTTPConnection] = weakref.WeakSet()
         self._lock = threading.Lock()
+        self._sent: deque[str] = deque(maxlen=_REMEMBERED)
         # Proxies and certificate authorities of the environment, read once and not for every call.
         session = requests.Session()
         session.trust_env = not direct
@@ -110,11 +113,12 @@ class Transport:
         deadline = time.monotonic() + read_timeout
         response = self.open(method, path, body, content_type=content_type, headers=headers, read_timeout=read_timeout)
         try:
+            self._is_ours(response)
             data = _read_whole(response, deadline, limit)
         except (HTTPError, OSError) as error:
             response.close()
             raise _translated(error) from error
-        except (AnswerTimeoutError, BadAnswerError):
+        except (AnswerTimeoutError, BadAnswerError, AnswerLostError):
             response.close()
             raise
         response.raw.release_conn()
@@ -136,6 +140,7 @@ class Transport:
         """Send one request and return when the answer's head is there; the caller reads and closes it."""
         named = {"User-Agent": _USER_AGENT, "Accept": "*/*", REQUEST_HEADER: REQUEST_ID.get() or new_request_id()}
         sent = CaseInsensitiveDict[str]({**named, **(headers or {})})
+        self._sent.append(sent[REQUEST_HEADER])
         if body is not None:
             sent["Content-Type"] = content_type
             sent["Content-Length"] = str(len(body))
@@ -155,6 +160,15 @@ class Transport:
             )
         except (requests.RequestException, HTTPError, OSError) as error:
             raise _translated(error) from error
+
+    def _is_ours(self, response: requests.Response) -> None:
+        """AnswerLostError for the answer to another call of ours, as from a proxy that answered that one twice.
+
+        Every later answer of the connection would be one call late. An id that is none of ours is some proxy's own.
+        """
+        said = response.headers.get(REQUEST_HEADER)
+        if said is not None and said != response.request.headers[REQUEST_HEADER] and said in tuple(self._sent):
+            raise AnswerLostError("it was the answer to another call")
 
     def abort(self) -> None:
         """End every exchange under way, in whatever thread: they raise AnswerLostError. Later calls connect anew."""

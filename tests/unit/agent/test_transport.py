@@ -204,6 +204,25 @@ def test_redirects_are_not_followed(serve: Serve) -> None:
     assert Transport(serve(handle)).call("POST", "/", b"secret", read_timeout=30).status == 307
 
 
+def test_answer_to_another_call_is_none_and_ends_its_connection(serve: Serve) -> None:
+    """A proxy that answers one call twice leaves every later answer of the connection one call late."""
+    connections: list[int] = []
+
+    def handle(connection: socket.socket) -> None:
+        connections.append(len(connections))
+        for said in (b"one", b"one", b"three") if len(connections) == 1 else (b"some-proxys-own",):
+            request(connection)
+            connection.sendall(OK.replace(b"\r\n\r\n", b"\r\nX-Request-Id: " + said + b"\r\n\r\n"))
+
+    transport = Transport(serve(handle))
+    named = [{"X-Request-Id": name} for name in ("one", "two", "three")]
+    assert transport.call("POST", "/", headers=named[0], read_timeout=2).status == 200
+    with pytest.raises(AnswerLostError, match="another call"):
+        transport.call("POST", "/", headers=named[1], read_timeout=2)
+    assert transport.call("POST", "/", headers=named[2], read_timeout=2).status == 200
+    assert connections == [0, 1]
+
+
 @pytest.mark.parametrize(("header", "seconds"), [(b"7", 7.0), (b"900", 60.0), (b"soon", None)])
 def test_retry_after(serve: Serve, header: bytes, seconds: float | None) -> None:
     def handle(connection: socket.socket) -> None:
