@@ -213,6 +213,18 @@ async def test_a_start_time_and_a_deadline(api: Api) -> None:
     assert (await api.status(doomed))["failure"] == "rejected"
 
 
+async def test_what_no_node_ever_offered_is_rejected_together(started: Started) -> None:
+    """A commit for each class would keep silent nodes from being noticed meanwhile."""
+    async with started(reject_after=100, NODE_TIMEOUT=1000) as api:
+        await api.node()
+        jobs = [await api.submit(requires={"labels": {"place": str(n)}}) for n in range(50)]
+        await api.pass_time(1)
+        before = len(api.broker.store.load().commits)
+        await api.pass_time(101)
+        assert {(await api.status(job))["failure"] for job in jobs} == {"rejected"}
+        assert len(api.broker.store.load().commits) - before < 20
+
+
 async def test_what_no_node_ever_offered_is_rejected_after_a_while(started: Started) -> None:
     async with started(reject_after=100, NODE_TIMEOUT=1000) as api:
         alone = await api.submit(requires={"gpu": True})

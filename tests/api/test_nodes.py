@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from api.rig import Api, Node, Started
+from broker.service import sessions
 
 pytestmark = pytest.mark.anyio
 
@@ -235,3 +236,33 @@ async def test_a_new_node_whose_answer_was_lost_is_the_same_node_at_its_next_try
     assert (back.id, back.secret) == (first.id, None), "a node that comes back needs no key"
     short = {"endpoint": "x", "capabilities": {}, "idempotency_key": "guessable"}
     assert (await api.call("POST", "/register", short)).status_code == 422
+
+
+async def test_only_so_many_nodes_are_known_and_silent_ones_make_room(started: Started) -> None:
+    async with started(max_nodes=4, NODE_TIMEOUT=10) as api:
+        first, *_ = [await api.node() for _ in range(4)]
+        new = {"endpoint": "x", "capabilities": {"interpreters": ["python3"]}}
+        answer = await api.call("POST", "/register", new)
+        assert (answer.status_code, answer.json()["reason"]) == (503, "overloaded")
+        await api.node(node_id=first.id, secret=first.secret)  # who is known comes back
+        await api.pass_time(50)
+        assert len(api.broker.book) == 4
+        await api.pass_time(25)
+        await api.pass_time(1)
+        assert len(api.broker.book) == 0, "they have been silent for a minute"
+        await api.node()
+
+
+async def test_what_nodes_offer_is_bounded_together(started: Started, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "MOST_CAPABILITIES_CHARS", 10_000)
+    async with started() as api:
+        large = {"interpreters": ["python3"], "more": "x" * 4000}
+        node = await api.node(capabilities=large)
+        await api.node(capabilities=large)
+        assert (await api.call("POST", "/register", {"endpoint": "x", "capabilities": large})).status_code == 503
+        same = {"endpoint": "x", "node_id": node.id, "secret": node.secret}
+        assert (await api.call("POST", "/register", same | {"capabilities": large})).status_code == 200
+        larger = {"capabilities": {"more": "x" * 9000}}
+        assert (await api.call("POST", "/register", same | larger)).status_code == 503
+        assert (await api.call("POST", "/register", same | {"capabilities": {}})).status_code == 200
+        await api.node(capabilities=large)

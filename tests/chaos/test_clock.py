@@ -75,6 +75,7 @@ async def test_results_expire_on_time_after_a_restart_with_the_clock_behind(scen
         job = await client.submit("ok")
         await node.complete((await node.claim())[0])
         await s.restart(CHAOS_CLOCK_SHIFT=str(-HOUR))
+        assert "is ahead of this machine's clock" in s.broker.log_text()
         await eventually(lambda: _is_gone(client, job), seconds=60, what="the result is deleted")
 
 

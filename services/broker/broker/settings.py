@@ -120,6 +120,9 @@ class Settings(BaseSettings):
     """Calls that may wait for the database's writer; beyond it the answer is 503."""
     max_waiting_calls: int = Field(20_000, ge=1)
     """Calls that may hang in a long poll at a time; beyond it the answer is 503."""
+    max_nodes: int = Field(10_000, ge=1)
+    """Nodes that may be known, silent ones included; beyond it a new one gets 503. With three quarters of them silent
+    ones are forgotten after a minute."""
     max_classes: int = Field(1_000, ge=1)
     """Different sets of requirements that may be pending at a time; beyond it the answer is 503."""
 

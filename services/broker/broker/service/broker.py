@@ -1,6 +1,7 @@
 """The broker, put together: one object per process that owns the store, the clock and everything in memory."""
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from broker import __version__
@@ -43,6 +44,9 @@ __all__ = ["Broker"]
 
 log = EventLog(__name__)
 
+MUCH_AHEAD_SECONDS = 60.0
+"""The machine's clock was once wrong, or is now; the broker's never goes back."""
+
 
 class Broker:
     """Start it, use its parts, stop it.
@@ -75,7 +79,7 @@ class Broker:
         self.settings = settings
         self.sink = sink
         self.store = store
-        self.book = SessionBook(strict=settings.auth == "required")
+        self.book = SessionBook(strict=settings.auth == "required", most=settings.max_nodes)
         self.queue = ClaimQueue(settings.max_waiting_calls)
         self.waits = EndWaits(settings.max_waiting_calls)
         self.fair = FairShare()
@@ -107,6 +111,10 @@ class Broker:
         await self.store.open(self._committed)
         saved = await self.store.last_clock()
         self.clock = clock = self._clock_from(saved)
+        if (ahead := saved - time.time()) > MUCH_AHEAD_SECONDS:
+            log.warning(
+                "the broker's time is ahead of this machine's clock, as the database has it", seconds=round(ahead)
+            )
         backlog = await self.store.resume(clock.now(), saved, self.settings.node_timeout)
         for flow in backlog.flows:
             whose = (flow.submitter, flow.priority)

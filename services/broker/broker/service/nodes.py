@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from broker.clock import Clock
 from broker.domain.words import NodeEventKind
-from broker.errors import InvalidFieldError, UnknownNodeError, WrongSecretError
+from broker.errors import InvalidFieldError, OverloadedError, UnknownNodeError, WrongSecretError
 from broker.logs import EventLog
 from broker.service.links import Link, Links
 from broker.service.matching import ClaimQueue
@@ -78,6 +78,8 @@ class Nodes:
         text = json.dumps(capabilities)
         if len(text) > MAX_CAPABILITIES_CHARS:
             raise InvalidFieldError("capabilities", f"capabilities has at most {MAX_CAPABILITIES_CHARS} characters.")
+        if not self._book.has_room(node_id, len(text)):
+            raise OverloadedError("Too many nodes are known (BROKER_MAX_NODES): silent ones are forgotten in a minute.")
         session, now = new_token(), self._clock.now()
         registration = Registration(
             node_id=node_id,

@@ -28,6 +28,8 @@ SHORTEST_SLEEP_SECONDS = 0.02
 """How late a job whose start time has come may be noticed."""
 
 
+CROWDED_RETENTION_SECONDS = 60.0
+"""How long a silent node is remembered while there is little room for others."""
 LONGEST_PAUSE_SECONDS = 2.0
 """When this process stood still for longer (a suspended machine), what it did not hear meanwhile proves nothing."""
 
@@ -111,6 +113,8 @@ class Reaper:
         await self._rescue_silent(now)
         sending = self._files.sending()
         policy = replace(self._policy, spared=sending) if sending else self._policy
+        if self._book.is_crowded:
+            policy = replace(policy, node_retention=min(policy.node_retention, CROWDED_RETENTION_SECONDS))
         self.hopeless = self._hopeless(now)
         swept = await self._store.sweep(now, policy, self.hopeless)
         for node_id, (job_id, fence) in swept.overdue:
@@ -162,9 +166,9 @@ class Reaper:
         unmatched = {key for key in self._queue.pending_classes if crowd.groups and not crowd.can_run(key)}
         self._unmatched_since = {key: self._unmatched_since.get(key, now) for key in unmatched}
         before = now - self._settings.reject_after
-        for key, since in self._unmatched_since.items():
-            if since <= before:
-                await self._store.reject_class(key, before, now, self._policy)
+        due = [key for key, since in self._unmatched_since.items() if since <= before]
+        # Together: a thousand classes, one after the other, would keep silent nodes from being noticed for seconds.
+        await asyncio.gather(*(self._store.reject_class(key, before, now, self._policy) for key in due))
 
     def rejects_at(self, class_key: str, created_at: float) -> float | None:
         """When a pending job is to be rejected because no known node could ever run its class; None: it is not."""

@@ -6,6 +6,7 @@ length, so that a restarted broker knows who was alive.
 
 import hashlib
 import hmac
+import json
 import secrets
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ from broker.store.records.node import Node, NodeEvent, NodeLease
 __all__ = ["Crowd", "NodeSession", "ProfileGroup", "SessionBook", "hash_token", "new_token"]
 
 _MEMO_LIMIT = 4096
+MOST_CAPABILITIES_CHARS = 16 * 1024 * 1024
+"""JSON of what all nodes offer: in memory it takes up to twenty times as much."""
 MAX_UNNOTED = 20
 """Events of one node that wait to be written down: they come a few a minute, or the node does something odd."""
 
@@ -165,9 +168,13 @@ class Crowd:
 class SessionBook:
     """All nodes by id."""
 
-    def __init__(self, *, strict: bool = False) -> None:
+    def __init__(self, *, strict: bool = False, most: int = 10_000) -> None:
         self._strict = strict
         """Whether every call must name its session."""
+        self._most = most
+        """Nodes that may be known."""
+        self._chars: dict[str, int] = {}
+        self._all_chars = 0
         self._sessions: dict[str, NodeSession] = {}
         self._groups: WeakValueDictionary[NodeProfile, ProfileGroup] = WeakValueDictionary()
 
@@ -202,6 +209,18 @@ class SessionBook:
             raise SessionEndedError
         return session
 
+    @property
+    def is_crowded(self) -> bool:
+        """Whether silent nodes had better be forgotten soon."""
+        return len(self._sessions) * 4 > self._most * 3 or self._all_chars * 4 > MOST_CAPABILITIES_CHARS * 3
+
+    def has_room(self, node_id: str, chars: int) -> bool:
+        """Whether a node may be known that offers so much (characters of JSON)."""
+        before = self._chars.get(node_id, 0)
+        if before:
+            return chars <= before or self._all_chars - before + chars <= MOST_CAPABILITIES_CHARS
+        return len(self._sessions) < self._most and self._all_chars + chars <= MOST_CAPABILITIES_CHARS
+
     def take(self, node: Node) -> NodeSession:
         """Put a stored node, or its new session, in the book."""
         session = NodeSession(
@@ -223,11 +242,18 @@ class SessionBook:
             joined_with=node.joined_with,
         )
         self._sessions[node.id] = session
+        self._count(node.id, len(json.dumps(node.capabilities)))
         return session
 
     def forget(self, node_id: str) -> None:
         """Drop a node from the book."""
         self._sessions.pop(node_id, None)
+        self._count(node_id, 0)
+
+    def _count(self, node_id: str, chars: int) -> None:
+        self._all_chars += chars - self._chars.pop(node_id, 0)
+        if chars:
+            self._chars[node_id] = chars
 
     def live(self, now: float) -> list[NodeSession]:
         """Sessions whose lease holds."""
