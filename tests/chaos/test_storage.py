@@ -25,7 +25,7 @@ MIB = 1024 * 1024
 @contextmanager
 def foreign(database: Path, statement: str) -> Iterator[sqlite3.Connection]:
     """Another program's connection inside a transaction; it ends with the block."""
-    with closing(sqlite3.connect(database, isolation_level=None, timeout=10)) as connection:
+    with closing(sqlite3.connect(database, isolation_level=None, timeout=60)) as connection:
         connection.execute(statement)
         if statement == "BEGIN":
             connection.execute("SELECT count(*) FROM job_states").fetchone()  # takes the snapshot

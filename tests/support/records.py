@@ -17,7 +17,7 @@ class Records:
 
     def __init__(self, database: Path) -> None:
         # Not mode=ro: after a kill the write-ahead log has to be recovered first, which a read-only connection cannot.
-        with closing(sqlite3.connect(database, timeout=10)) as connection:
+        with closing(sqlite3.connect(database, timeout=60)) as connection:
             connection.row_factory = sqlite3.Row
             connection.execute("PRAGMA query_only = 1")
             connection.execute("BEGIN")  # one snapshot for all tables

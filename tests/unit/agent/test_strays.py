@@ -34,7 +34,7 @@ def test_killed_agents_programs_are_ended_before_its_successor_registers(
         ended: list[list[str]] = []
         broker.on_register = lambda: ended.append(list(sandrun.cancelled))
         agent.start()
-        assert broker.wait_status("a", "completed", timeout=20)["fence"] == 2
+        assert broker.wait_status("a", "completed")["fence"] == 2
         assert ended == [["job_1"]]
         wait_until(lambda: json.loads(runs.read_text())["runs"] == [], "nothing is noted any more")
 
