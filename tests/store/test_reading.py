@@ -70,13 +70,13 @@ async def test_files_of_a_job_do_not_wait_for_lists_that_walk_far(
 
     def walk_far(self: Reader, wanted: JobFilter) -> tuple[list[Job], int | None]:
         begun.set()
-        assert may_end.wait(60)
+        assert may_end.wait(200)
         return read(self, wanted)
 
     monkeypatch.setattr(Reader, "list_jobs", walk_far)
     lists = [asyncio.ensure_future(store.list_jobs(JobFilter(limit=10))) for _ in range(3)]
     try:
-        assert await asyncio.to_thread(begun.wait, 20)
+        assert await asyncio.to_thread(begun.wait, 60)
         async with asyncio.timeout(60):
             assert await store.artifacts("job") == []
             assert await store.histories(["job"]) == []
