@@ -13,10 +13,11 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 import requests
+from urllib3.exceptions import HTTPError
 
 from agent import answers
 from agent.broker_client import shown
-from agent.errors import BrokerAwayError, SandrunGoneError
+from agent.errors import BadAnswerError, BrokerAwayError, SandrunGoneError
 from agent.model import Key, Upload
 from agent.transport import REQUEST_HEADER
 from loglines import REQUEST_ID, new_request_id
@@ -24,6 +25,7 @@ from loglines import REQUEST_ID, new_request_id
 CONNECT_TIMEOUT = 3.0
 SILENCE = 30.0  # seconds without a byte after which a transfer is given up
 PIECE = 256 * 1024
+SMALL = 64 * 1024  # bytes of an answer that is no file
 
 
 class Readable(Protocol):
@@ -62,22 +64,15 @@ class Transfers:
                 except requests.RequestException as error:
                     raise BrokerAwayError(f"/inputs: {type(error).__name__}") from error
 
-    def missing(self, who: dict[str, Any], key: Key, wanted: list[str]) -> set[str]:
-        """Which of these contents the broker has not got for this attempt."""
-        url = f"{self._broker}/artifacts/{quote(key.job_id, safe='')}/missing?fence={key.fence}"
-        headers = {**_named(who, key), "Content-Type": "application/json"}
-        with self._call("POST", url, headers=headers, data=json.dumps({"sha256": wanted}).encode()) as answer:
-            _check("/artifacts", answer)
-            try:
-                return set(answers.strings(answer.json(), "missing"))
-            except (ValueError, AttributeError, requests.RequestException) as error:
-                raise BrokerAwayError(f"/artifacts: {type(error).__name__}") from error
-
     def put(self, who: dict[str, Any], key: Key, sha256: str, body: Readable) -> None:
-        """Send one content."""
+        """Send one content. BrokerAwayError unless the broker itself says that it has it."""
         url = f"{self._broker}/artifacts/{quote(key.job_id, safe='')}/{sha256}?fence={key.fence}"
         with self._call("PUT", url, headers=_named(who, key), data=body if len(body) else b"") as answer:
             _check("/artifacts", answer)
+            try:
+                answers.acknowledged("/artifacts", _object(answer) or {})
+            except BadAnswerError as error:
+                raise BrokerAwayError(str(error)) from error
 
     # ---- sandrun
 
@@ -161,8 +156,13 @@ def _check(path: str, answer: requests.Response) -> None:
     """Raise what a status outside 2xx means."""
     if 200 <= answer.status_code < 300:
         return
+    answers.check(path, answer.status_code, _object(answer), None)
+
+
+def _object(answer: requests.Response) -> dict[str, Any] | None:
+    """The answer's JSON object; None when it is none, or does not end in the first SMALL bytes."""
     try:
-        said = answer.json()
-    except (ValueError, RecursionError, requests.RequestException):
-        said = None
-    answers.check(path, answer.status_code, said if isinstance(said, dict) else None, None)
+        said = json.loads(answer.raw.read(SMALL, decode_content=True))
+    except (ValueError, RecursionError, HTTPError, OSError):
+        return None
+    return said if isinstance(said, dict) else None

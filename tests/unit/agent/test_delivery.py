@@ -1,5 +1,6 @@
 """What the broker's answers to a result mean."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from agent.backoff import Backoff
 from agent.broker_client import BrokerClient, SessionTerms
 from agent.clock import BootClock
 from agent.delivery import CUT, Delivery
+from agent.errors import BrokerAwayError
 from agent.lease import Session
 from agent.metrics import Metrics
 from agent.model import Completion, Job, Key
@@ -193,6 +195,26 @@ def test_a_broker_that_is_away_is_not_asked_for_every_single_result(bench: Bench
     assert bench.server.calls == {"/complete": 1, "/complete/batch": 1}
     bench.add("e")
     assert [entry.key.job_id for entry in bench.outbox.take(0)] == ["e"], "the pause is over, not only skipped"
+
+
+class Content(io.BytesIO):
+    def __len__(self) -> int:
+        return len(self.getvalue())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"<html>It works!</html>", b"{}", b'{"status": "ok"', b"null", b'{"a":' * 20_000, b" " * (1 << 20) + b"{}"],
+)
+def test_a_file_is_with_the_broker_when_the_broker_says_so(server: Answering, answer: bytes) -> None:
+    """A proxy's page is no word of it: the result would name a file that nobody has."""
+    path = "/artifacts/a/abc"
+    server.raw[path] = [b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(answer) + answer]
+    transfers = Transfers(server.url, server.url)
+    with pytest.raises(BrokerAwayError):
+        transfers.put(WHO, Key("a", 1), "abc", Content(b"{}"))
+    transfers.put(WHO, Key("a", 1), "abc", Content(b"{}"))
+    assert server.calls[path] == 2
 
 
 @pytest.mark.parametrize("way", ["lost before", "lost after", "delivered"])
