@@ -1,6 +1,5 @@
 """A broker process, and one node that sends and fetches files as the test says."""
 
-import asyncio
 import json
 from typing import Any
 
@@ -8,6 +7,7 @@ import httpx
 
 from support.archives import sha
 from support.broker_process import BrokerProcess
+from support.waiting import eventually
 
 LONG_ENOUGH = 60.0
 MIB = 1024 * 1024
@@ -72,8 +72,4 @@ class Rig:
         assert answer.status_code == 200, answer.text
 
     async def until_swept(self, *, left: int) -> None:
-        async with asyncio.timeout(LONG_ENOUGH):
-            while True:
-                if len(self.blobs) == left:
-                    return
-                await asyncio.sleep(0.05)  # the poll interval
+        await eventually(lambda: len(self.blobs) == left, seconds=LONG_ENOUGH, what=f"{left} contents are left")

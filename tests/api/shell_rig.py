@@ -1,8 +1,7 @@
 """Requests in bytes, and connections to a real process that send them."""
 
-import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from support.broker_process import BrokerProcess
@@ -20,15 +19,6 @@ async def dialled(process: BrokerProcess) -> AsyncIterator[Raw]:
         yield raw
     finally:
         await raw.close()
-
-
-async def eventually(holds: Callable[[], bool], seconds: float = 60) -> None:
-    """Wait until it holds; looks every 50 ms, for nothing tells of a foreign process's sockets."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + seconds
-    while not holds():
-        assert loop.time() < deadline, f"not within {seconds} s"
-        await asyncio.sleep(0.05)
 
 
 def connections(process: BrokerProcess) -> int:

@@ -11,6 +11,7 @@ import pytest
 
 from api.files_rig import LONG_ENOUGH, MIB, Rig
 from support.archives import sha, tar_gz
+from support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -67,11 +68,7 @@ async def test_a_killed_broker_leaves_no_half_file(rig: Rig) -> None:
         rig.client.post("/submit", content=endless(), headers={"Content-Type": "multipart/form-data; boundary=x"})
     )
     incoming = rig.broker.directory / "data" / "blobs" / "incoming"
-    async with asyncio.timeout(LONG_ENOUGH):
-        while True:
-            if sum(p.stat().st_size for p in incoming.glob("*")) > 5 * MIB:
-                break
-            await asyncio.sleep(0.01)  # the poll interval
+    await eventually(lambda: sum(p.stat().st_size for p in incoming.glob("*")) > 5 * MIB, seconds=LONG_ENOUGH)
     assert (await rig.put(job, b"whole")).status_code == 200
     await rig.broker.kill()
     with pytest.raises(httpx.HTTPError):

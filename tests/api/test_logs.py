@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Origin
 
 from support.broker_process import BrokerProcess
+from support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 LONG_ENOUGH = 60.0
@@ -54,11 +55,10 @@ class Rig:
         return found
 
     async def until_followed(self, job_id: str) -> None:
-        async with asyncio.timeout(LONG_ENOUGH):
-            while True:
-                if job_id in [order["job_id"] for order in await self.follows()]:
-                    return
-                await asyncio.sleep(0.01)  # the poll interval
+        async def followed() -> bool:
+            return job_id in [order["job_id"] for order in await self.follows()]
+
+        await eventually(followed, what=f"{job_id} is followed")
 
     async def prints(
         self, job_id: str, fence: int, data: bytes, offset: int, stream: str = "stdout"

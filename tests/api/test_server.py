@@ -1,9 +1,7 @@
 """What only a real process on a real socket can show. Crashes, races and stops under load are tested in tests/chaos."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +9,7 @@ import pytest
 
 from support.broker_process import BrokerProcess
 from support.http_connection import Connection, json_request
+from support.raw import Raw
 
 pytestmark = pytest.mark.anyio
 SECONDS = 60.0
@@ -22,36 +21,6 @@ async def process(tmp_path: Path) -> AsyncIterator[BrokerProcess]:
     settings = {"BROKER_MAX_BODY_BYTES": "10000", "BROKER_BODY_TIMEOUT": "3", "BROKER_LINK_GRACE": "0.2"}
     async with BrokerProcess(tmp_path, settings) as process:
         yield process
-
-
-class Raw:
-    """A connection that sends what it is told, byte by byte if need be."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
-
-    @classmethod
-    async def open(cls, port: int) -> "Raw":
-        return cls(*await asyncio.open_connection("127.0.0.1", port))
-
-    async def answer(self) -> tuple[int, dict[str, Any]]:
-        async with asyncio.timeout(SECONDS):
-            head = (await self.reader.readuntil(b"\r\n\r\n")).decode().lower()
-            length = next(int(line.split(":")[1]) for line in head.splitlines() if line.startswith("content-length"))
-            return int(head.split()[1]), json.loads(await self.reader.readexactly(length))
-
-    async def line(self) -> dict[str, Any]:
-        """The next line of a chunked answer; head, chunk sizes and pings are passed over."""
-        async with asyncio.timeout(SECONDS):
-            while not (line := await self.reader.readline()).startswith(b"{") or b'"ping"' in line:
-                assert line, "the connection was closed"
-            answer: dict[str, Any] = json.loads(line)
-            return answer
-
-    async def close(self) -> None:
-        self.writer.transport.abort()
-        with suppress(ConnectionError):
-            await self.writer.wait_closed()
 
 
 Dial = Callable[[BrokerProcess], Awaitable[Raw]]

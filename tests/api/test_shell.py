@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from api.shell_rig import GET, MIB, POST, connections, dialled, eventually
+from api.shell_rig import GET, MIB, POST, connections, dialled
 from support.broker_process import ROOT, BrokerProcess
 from support.http_connection import json_request
+from support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 

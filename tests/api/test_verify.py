@@ -9,6 +9,7 @@ import pytest
 
 from api.keyed import keyed
 from api.rig import Api, Node, Started
+from support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 TWO: dict[str, Any] = {"verify": {"replicas": 2, "quorum": 2}}
@@ -337,9 +338,9 @@ async def test_one_webhook_at_the_end_of_all_runs(started: Started) -> None:
         (owed,) = (await api.ok("GET", f"/jobs/{job_id}/webhooks"))["webhooks"]
         assert (owed["state"], owed["attempts"]) == ("owed", 0), "a result that decides nothing is no end"
         await run(await api.node(), job_id, output="2")
-        async with asyncio.timeout(60):
-            while True:
-                (told,) = (await api.ok("GET", f"/jobs/{job_id}/webhooks"))["webhooks"]
-                if told["attempts"]:
-                    break
-                await asyncio.sleep(0.02)  # the poll interval
+
+        async def told() -> bool:
+            (webhook,) = (await api.ok("GET", f"/jobs/{job_id}/webhooks"))["webhooks"]
+            return bool(webhook["attempts"])
+
+        await eventually(told, what="the end is told")

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from api.rig import running
-from api.webhook_receiver import SECRET, MovingClock, RealClock, Receiver, finish, looked_at, settled, telling, until
+from api.webhook_receiver import SECRET, MovingClock, RealClock, Receiver, finish, looked_at, settled, telling
 from broker.errors import OverloadedError, StoreBrokenError
 from broker.service import webhooks
 from broker.store.records.submission import Webhook
 from support.readme import WHOLE_JOBS, examples
+from support.waiting import eventually
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("quick_retries")]
 
@@ -69,7 +70,7 @@ async def test_failures_are_retried_under_the_same_id_and_logged(tmp_path: Path,
         assert [entry["status"] for entry in found["deliveries"]] == [500, 302, 200]
         assert (await api.ok("POST", f"/jobs/{job_id}/webhooks/redeliver"))["redelivered"] == 1
         assert (await settled(api, job_id))["state"] == "delivered"
-        await until(lambda: len(receiver.got) >= 4)
+        await eventually(lambda: len(receiver.got) >= 4)
     assert len({headers["webhook-id"] for headers, _ in receiver.got}) == 1
     assert all(b"elsewhere" not in body for _, body in receiver.got)
 
@@ -92,7 +93,7 @@ async def test_what_is_owed_survives_a_restart(tmp_path: Path, receiver: Receive
     async with telling(tmp_path, webhook_allow="127.0.0.1") as api:
         body = {**node.who, "job_id": job["id"], "fence": job["fence"], "output": "", "error": "", "exit_code": 0}
         assert (await api.call("POST", "/complete", body)).status_code == 200
-        await until(lambda: bool(receiver.got))
+        await eventually(lambda: bool(receiver.got))
     async with telling(tmp_path, webhook_allow="127.0.0.1") as api:
         assert (await settled(api, job_id))["state"] == "delivered"
     assert len({headers["webhook-id"] for headers, _ in receiver.got}) == 1
@@ -105,14 +106,14 @@ async def test_a_receiver_that_does_not_answer_holds_up_nobody_else(
     async with telling(tmp_path, webhook_allow="127.0.0.0/8") as api:
         for _ in range(30):
             await finish(api, callback_url=receiver.url)
-        await until(lambda: len(receiver.got) >= 4)
-        await until(lambda: api.broker.webhooks.due == 30)
+        await eventually(lambda: len(receiver.got) >= 4)
+        await eventually(lambda: api.broker.webhooks.due == 30)
         assert len(api.broker.webhooks._tasks) == 4, "the others are ids in a line"
         job_id = await finish(api, callback_url=another.url)
         assert (await settled(api, job_id))["state"] == "delivered"
         assert len(receiver.got) == 4
         receiver.may_answer.set()
-        await until(lambda: len(receiver.got) == 30)
+        await eventually(lambda: len(receiver.got) == 30)
 
 
 async def test_what_cannot_be_written_down_is_written_later(
@@ -144,7 +145,7 @@ async def test_what_a_crash_left_untold_is_told_although_the_result_has_expired(
     later = MovingClock()
     later.advance(10_000)
     async with running(tmp_path, later, webhook_secret=SECRET.decode(), webhook_allow="127.0.0.1"):
-        await until(lambda: bool(receiver.got))
+        await eventually(lambda: bool(receiver.got))
     assert json.loads(receiver.got[0][1])["data"]["job_id"] == job_id
 
 
@@ -160,9 +161,9 @@ async def test_a_redelivery_does_not_wait_for_the_next_try(
         assert (await settled(api, job_id))["state"] == "delivered"
         receiver.may_answer.clear()
         under_way = await finish(api, callback_url=receiver.url)
-        await until(lambda: len(receiver.got) == 3)
+        await eventually(lambda: len(receiver.got) == 3)
         assert (await api.ok("POST", f"/jobs/{under_way}/webhooks/redeliver"))["redelivered"] == 1
         receiver.may_answer.set()
-        await until(lambda: len(receiver.got) == 4)
+        await eventually(lambda: len(receiver.got) == 4)
         pending = await api.submit(callback_url=receiver.url)
         assert (await api.ok("POST", f"/jobs/{pending}/webhooks/redeliver"))["redelivered"] == 0

@@ -12,6 +12,7 @@ from typing import Any
 
 from api.rig import Api, running
 from support.clock import FakeClock
+from support.waiting import eventually
 
 SECRET = b"the secret of these tests, long enough"
 LONG_ENOUGH = 60.0
@@ -94,17 +95,9 @@ async def settled(api: Api, job_id: str) -> dict[str, Any]:
 
 async def looked_at(api: Api, job_id: str, right: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
     """The job's webhook as soon as it is right."""
-    async with asyncio.timeout(LONG_ENOUGH):
-        while True:
-            (found,) = (await api.ok("GET", f"/jobs/{job_id}/webhooks"))["webhooks"]
-            if right(found):
-                return dict(found)
-            await asyncio.sleep(0.01)  # the poll interval
 
+    async def look() -> dict[str, Any] | None:
+        (found,) = (await api.ok("GET", f"/jobs/{job_id}/webhooks"))["webhooks"]
+        return dict(found) if right(found) else None
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(LONG_ENOUGH):
-        while True:
-            if condition():
-                return
-            await asyncio.sleep(0.01)  # the poll interval
+    return dict(await eventually(look, what="the webhook is as it should be"))

@@ -6,7 +6,6 @@ import asyncio
 import json
 import random
 import uuid
-from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from support.history import Call, History
@@ -15,17 +14,6 @@ from support.http_connection import Answer, Connection, json_request
 TERMINAL: Final = ("completed", "failed")
 ANSWER_SECONDS: Final = 30.0
 RETRY_FIRST, RETRY_LAST = 0.02, 0.5
-
-
-async def eventually(condition: Callable[[], Awaitable[Any]], *, seconds: float, what: str) -> Any:
-    """The condition's first true value; AssertionError with `what` when the deadline passes."""
-    deadline = asyncio.get_running_loop().time() + seconds
-    while asyncio.get_running_loop().time() < deadline:
-        value = await condition()
-        if value:
-            return value
-        await asyncio.sleep(0.02)  # the poll interval
-    raise AssertionError(f"not within {seconds} s: {what}")
 
 
 class Actor:

@@ -6,8 +6,9 @@ import asyncio
 import itertools
 import random
 
-from chaos.actors import TERMINAL, Client, eventually
+from chaos.actors import TERMINAL, Client
 from chaos.rig import Scenario
+from support.waiting import eventually
 
 
 class Load:

@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from chaos.actors import eventually
 from chaos.rig import Scenario
 from support.http_connection import Answer, Connection, json_request, request_bytes
+from support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 Make = Callable[..., Scenario]

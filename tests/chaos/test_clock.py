@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from chaos.actors import Client, eventually
+from chaos.actors import Client
 from chaos.node import SimNode
 from chaos.rig import Scenario
+from support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 Make = Callable[..., Scenario]

@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 import pytest
 
-from chaos.actors import Client, eventually
+from chaos.actors import Client
 from chaos.rig import Scenario
 from support.scrape import scrape
+from support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 Make = Callable[..., Scenario]

@@ -18,13 +18,14 @@ from typing import Any
 
 import pytest
 
-from chaos.actors import Client, eventually
+from chaos.actors import Client
 from chaos.meddler import Call, Meddler
 from chaos.rig import QUICK, FaultyBroker
 from support.agent_process import AgentProcess, files_in, held_by
 from support.auditor import Auditor
 from support.history import History
 from support.node_log import NodeLog
+from support.waiting import eventually
 from unit.agent.fake_sandrun import FakeSandrun
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(0)]

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from chaos.actors import eventually
 from chaos.node import SimNode
 from chaos.rig import Scenario
 from support.history import Call
+from support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 Make = Callable[..., Scenario]

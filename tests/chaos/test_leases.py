@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 import pytest
 
-from chaos.actors import Client, eventually
+from chaos.actors import Client
 from chaos.node import Run, SimNode
 from chaos.proxy import LossyProxy
 from chaos.rig import Scenario
+from support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 Make = Callable[..., Scenario]

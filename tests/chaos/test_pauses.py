@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
-from chaos.actors import eventually
 from chaos.node import SimNode
 from chaos.rig import Scenario
+from support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 Make = Callable[..., Scenario]

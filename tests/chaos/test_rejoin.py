@@ -17,12 +17,13 @@ from pathlib import Path
 
 import pytest
 
-from chaos.actors import Client, eventually
+from chaos.actors import Client
 from chaos.node import SimNode
 from chaos.rig import QUICK
 from support.backups import backup, restored
 from support.broker_process import ROOT, BrokerProcess
 from support.history import History
+from support.waiting import eventually
 from unit.agent.fake_sandrun import FakeSandrun
 
 pytestmark = pytest.mark.anyio

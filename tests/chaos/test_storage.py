@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from chaos.actors import eventually
 from chaos.load import Load
 from chaos.node import SimNode
 from chaos.rig import Scenario
 from support.broker_process import BrokerProcess
+from support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 Make = Callable[..., Scenario]

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from chaos.actors import eventually
 from chaos.rig import Scenario
+from support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 Make = Callable[..., Scenario]

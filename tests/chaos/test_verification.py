@@ -90,7 +90,7 @@ async def test_no_wake_up_is_lost_to_a_node_that_has_run_the_job(scenario: Make)
     """All nodes wait, at most one of them may have the job next, and it is woken each time."""
     async with scenario(NODE_TIMEOUT="60") as s:
         nodes = [await s.registered(f"node-{number}", slots=2) for number in range(4)]
-        workers = [asyncio.create_task(_run_all(node)) for node in nodes]
+        workers = [asyncio.create_task(node.run_all()) for node in nodes]
         client = s.client()
         for number in range(60):
             job = await client.submit(f"same {number}", verify={"replicas": 4, "quorum": 4})
@@ -100,12 +100,6 @@ async def test_no_wake_up_is_lost_to_a_node_that_has_run_the_job(scenario: Make)
         for worker in workers:
             worker.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
-
-
-async def _run_all(node: SimNode) -> None:
-    while True:
-        for run in await node.claim(wait=20, max_jobs=2):
-            await node.complete(run)
 
 
 async def test_a_zombie_and_its_heir_give_one_result_each_round(scenario: Make) -> None:

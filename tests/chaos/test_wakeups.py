@@ -8,11 +8,12 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from chaos.actors import Client, eventually
+from chaos.actors import Client
 from chaos.node import Run, SimNode
 from chaos.rig import Scenario
 from support.history import Call
 from support.scrape import scrape
+from support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 Make = Callable[..., Scenario]
@@ -27,7 +28,7 @@ async def test_no_wake_up_is_lost(scenario: Make) -> None:
         client = s.client()
         kinds = [["python3"], ["python3", "bash"], ["bash"], ["python3"]]
         nodes = [await s.registered(f"node-{n}", slots=2, interpreters=kind) for n, kind in enumerate(kinds)]
-        workers = [asyncio.create_task(_run_all(node)) for node in nodes]
+        workers = [asyncio.create_task(node.run_all()) for node in nodes]
         slowest = 0.0
         for _ in range(600):
             for _ in range(chance.randrange(3)):
@@ -41,12 +42,6 @@ async def test_no_wake_up_is_lost(scenario: Make) -> None:
         for worker in workers:
             worker.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
-
-
-async def _run_all(node: SimNode) -> None:
-    while True:
-        for run in await node.claim(wait=20, max_jobs=2):
-            await node.complete(run)
 
 
 async def _complete(s: Scenario, node: SimNode, run: Run) -> object:

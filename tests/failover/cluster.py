@@ -15,11 +15,12 @@ from docker.models.volumes import Volume
 from failover.client import Client, Job
 from failover.node import Node
 from support.auditor import TERMINAL, Auditor
-from support.bundle import Bundle, ServiceContainer, wait_until, wrapped
+from support.bundle import Bundle, ServiceContainer, wrapped
 from support.history import History
 from support.inside import read_inside
 from support.leftovers import labels
 from support.records import Records
+from support.waiting import wait_until
 
 LEASE = 8.0
 QUICK = {"NODE_TIMEOUT": f"{LEASE:g}", "JOB_TIMEOUT": "300", "BROKER_TIMEOUT_GRACE": "3"}

@@ -7,7 +7,7 @@ from types import TracebackType
 
 from failover.client import Client, Job
 from failover.cluster import Cluster
-from support.bundle import wait_until
+from support.waiting import wait_until
 
 
 class Load:

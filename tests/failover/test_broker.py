@@ -12,7 +12,7 @@ import pytest
 from failover import stepped_clock
 from failover.cluster import LEASE, LONG, SOON, Cluster
 from failover.load import Load
-from support.bundle import wait_until
+from support.waiting import wait_until
 
 HOUR = 3600
 LONG_LEASE = 2 * LEASE

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from failover.cluster import LEASE, Cluster
-from support.bundle import wait_until
 from support.inside import read_inside
+from support.waiting import wait_until
 
 # Grows until nothing fits any more, down to the last block.
 _FILL = """

@@ -9,7 +9,7 @@ import pytest
 from failover.cluster import LONG, SOON, Cluster
 from failover.node import Node
 from failover.ways import Relay
-from support.bundle import wait_until
+from support.waiting import wait_until
 
 
 def test_a_node_cut_off_for_less_than_its_lease_keeps_its_jobs(cluster: Cluster) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from failover.cluster import LONG, SOON, Cluster
 from failover.load import Load
-from support.bundle import wait_until
+from support.waiting import wait_until
 
 
 def test_a_killed_nodes_jobs_run_elsewhere(cluster: Cluster) -> None:

@@ -13,8 +13,9 @@ import pytest
 from failover.client import Client
 from failover.cluster import QUICK, copy_database
 from support.auditor import Auditor
-from support.bundle import free_port, wait_until
+from support.bundle import free_port
 from support.history import History
+from support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 

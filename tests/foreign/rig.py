@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -21,18 +21,10 @@ from support.auditor import Auditor
 from support.broker_process import ROOT, free_port
 from support.history import History
 from support.node_log import NodeLog
+from support.waiting import wait_until
 
 LONG_ENOUGH: Final = 150.0
 BIN: Final = str(Path(sys.executable).parent)
-
-
-def soon(condition: Callable[[], Any], what: Callable[[], str] | str) -> Any:
-    """The first true answer of `condition`."""
-    deadline = time.monotonic() + LONG_ENOUGH
-    while not (found := condition()):
-        assert time.monotonic() < deadline, what if isinstance(what, str) else what()
-        time.sleep(0.03)
-    return found
 
 
 class Process:
@@ -66,7 +58,7 @@ def start_standin(folder: Path, port: int, *options: str) -> Process:
         [sys.executable, "-m", "support.foreign_sandrun", f"--port={port}", f"--folder={folder}", *options],
         {"PATH": f"{BIN}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT / "tests")},
     )
-    soon(lambda: "ready" in standin.said, lambda: standin.said)
+    wait_until(lambda: "ready" in standin.said, seconds=LONG_ENOUGH, what=lambda: standin.said)
     return standin
 
 
@@ -100,7 +92,7 @@ class Rig:
         )
         self.start_standin()
         asyncio.run(self.broker.wait_ready())
-        soon(lambda: self.get("/nodes").json()["nodes"], lambda: self.agent.said)
+        wait_until(lambda: self.get("/nodes").json()["nodes"], seconds=LONG_ENOUGH, what=lambda: self.agent.said)
         return self
 
     def __exit__(
@@ -166,7 +158,9 @@ class Rig:
             answer = self.get(f"/results/{job_id}?wait=10")
             return dict(answer.json()) if answer.status_code == 200 else None
 
-        found: dict[str, Any] = soon(ended, lambda: f"{self.job(job_id)}\n{self.agent.said[-4000:]}")
+        found: dict[str, Any] = wait_until(
+            ended, seconds=LONG_ENOUGH, what=lambda: f"{self.job(job_id)}\n{self.agent.said[-4000:]}"
+        )
         return found
 
     def job(self, job_id: str) -> dict[str, Any]:
@@ -179,7 +173,9 @@ class Rig:
 
     def until(self, job_id: str, status: str) -> None:
         """Until the job is in this state."""
-        soon(lambda: self.job(job_id)["status"] == status, lambda: str(self.job(job_id)))
+        wait_until(
+            lambda: self.job(job_id)["status"] == status, seconds=LONG_ENOUGH, what=lambda: str(self.job(job_id))
+        )
 
 
 def rigs(*arguments: Any, **settings: Any) -> Iterator[Rig]:

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import requests
 
-from foreign.rig import soon, start_standin
+from foreign.rig import LONG_ENOUGH, start_standin
 from support.broker_process import free_port
+from support.waiting import wait_until
 
 
 class Client:
@@ -34,7 +35,11 @@ class Client:
 
     def ended(self, job: str) -> dict[str, Any]:
         """The status of an ended job."""
-        soon(lambda: self.get(f"/status/{job}").json()["status"] in ("completed", "failed"), job)
+        wait_until(
+            lambda: self.get(f"/status/{job}").json()["status"] in ("completed", "failed"),
+            seconds=LONG_ENOUGH,
+            what=job,
+        )
         return dict(self.get(f"/status/{job}").json())
 
 
@@ -65,7 +70,7 @@ def test_status_blocks_while_a_job_runs_and_health_does_not(client: Client, tmp_
         "while not os.path.exists(sys.argv[2]): time.sleep(0.02)\nsys.exit(7)"
     )
     job = client.submit(code, f'{{"args": ["{begun}", "{gate}"], "timeout": 1}}').json()["job_id"]
-    soon(begun.exists, job)
+    wait_until(begun.exists, seconds=LONG_ENOUGH, what=job)
     assert client.get("/health").json()["status"] == "healthy"
     with pytest.raises(requests.ReadTimeout):
         client.get(f"/status/{job}", timeout=1.2)

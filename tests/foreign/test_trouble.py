@@ -4,7 +4,8 @@ from pathlib import Path
 
 import requests
 
-from foreign.rig import Rig, soon
+from foreign.rig import LONG_ENOUGH, Rig
+from support.waiting import wait_until
 
 
 def test_429_for_a_while_is_waited_out_by_the_same_attempt(tmp_path: Path) -> None:
@@ -20,7 +21,7 @@ def test_429_for_longer_than_a_lease_costs_no_attempt_and_a_restart_forgets_it(t
     with Rig(tmp_path, "--per-hour", "1", NODE_TIMEOUT="5") as rig:
         _another_client_was_quicker(rig)
         job = rig.submit(max_retries=0)
-        soon(lambda: "released" in rig.outcomes(job), lambda: str(rig.job(job)))
+        wait_until(lambda: "released" in rig.outcomes(job), seconds=LONG_ENOUGH, what=lambda: str(rig.job(job)))
         assert rig.job(job)["status"] == "pending"
         refused = rig.standin.said.count("429 POST /submit")
         assert refused > 2, "tried again with pauses"
@@ -43,7 +44,7 @@ def test_vanished_and_killed_are_its_failures_and_the_job_runs_again(tmp_path: P
         marker = tmp_path / "second"
         code = "[ -e $1 ] || { touch $1; exec sleep 60; }"
         job = rig.submit(code, interpreter="bash", args=[str(marker)], max_retries=1)
-        soon(marker.exists, lambda: rig.standin.said)
+        wait_until(marker.exists, seconds=LONG_ENOUGH, what=lambda: rig.standin.said)
         rig.standin.kill()
         rig.start_standin("--lifetime", "60")
         assert rig.result(job)["status"] == "completed"
@@ -52,7 +53,7 @@ def test_vanished_and_killed_are_its_failures_and_the_job_runs_again(tmp_path: P
 
 def _another_client_was_quicker(rig: Rig) -> None:
     """It uses up the quota after the agent has asked for it and claims: the next job meets 429."""
-    soon(lambda: "200 GET /stats" in rig.standin.said, lambda: rig.agent.said)
+    wait_until(lambda: "200 GET /stats" in rig.standin.said, seconds=LONG_ENOUGH, what=lambda: rig.agent.said)
     parts = [("files", ("main.py", b"pass")), ("manifest", (None, "{}"))]
     answer = requests.post(f"{rig.standin_url}/submit", files=parts, timeout=60)  # type: ignore[arg-type]
     assert answer.status_code == 200, answer.text

@@ -8,8 +8,8 @@ import time
 import pytest
 
 from hostile.client import Target
-from support.bundle import wait_until
 from support.hostile_node import HostileNode
+from support.waiting import wait_until
 
 #: Stubborn in every way that keeps a container from stopping.
 STUBBORN = b"""

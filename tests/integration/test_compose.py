@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from support.bundle import free_port, wait_until
+from support.bundle import free_port
+from support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -5,7 +5,8 @@ import subprocess
 
 import pytest
 
-from support.bundle import Bundle, ServiceContainer, wait_until, wrapped
+from support.bundle import Bundle, ServiceContainer, wrapped
+from support.waiting import wait_until
 
 
 def nodes_of(bundle: Bundle) -> list[ServiceContainer]:

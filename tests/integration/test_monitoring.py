@@ -16,7 +16,8 @@ import httpx
 import pytest
 
 from support import queries
-from support.bundle import TAG, free_port, wait_until
+from support.bundle import TAG, free_port
+from support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 PROMETHEUS_IMAGE = f"sandrun-prometheus:{TAG}"

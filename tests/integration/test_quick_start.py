@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from support.bundle import Bundle, wait_until
+from support.bundle import Bundle
+from support.waiting import wait_until
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
 

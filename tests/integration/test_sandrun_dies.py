@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from integration.test_isolation import pid_of
-from support.bundle import Bundle, ServiceContainer, wait_until, wrapped
+from support.bundle import Bundle, ServiceContainer, wrapped
+from support.waiting import wait_until
 
 CODE = "import time; time.sleep({seconds})"
 HOG = "parts = []\nwhile True: parts.append(b'x' * (32 << 20))"

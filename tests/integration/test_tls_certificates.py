@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from support.bundle import TAG, wait_until
+from support.bundle import TAG
 from support.overlay import ROOT_CERTIFICATE, Overlay
+from support.waiting import wait_until
 
 DOMAIN = "broker.example.test"
 AUTHORITY = "authority.test"

@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from support.archives import sha, tar_gz, unpacked
-from support.bundle import Bundle, wait_until, wrapped
+from support.bundle import Bundle, wrapped
 from support.followers import follow, printed
 from support.inside import read_inside, run_inside
 from support.readme import examples
 from support.sandrun_client import SandrunClient
+from support.waiting import wait_until
 
 MIB = 1024 * 1024
 

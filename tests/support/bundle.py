@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -24,6 +24,7 @@ from testcontainers.core.network import Network
 
 from support import compose_file
 from support.leftovers import labels, sweep_once
+from support.waiting import wait_until
 
 T = TypeVar("T")
 
@@ -35,17 +36,6 @@ AT_ONCE = 4
 
 # testcontainers' reaper image cannot be pulled everywhere; the bundle removes by itself what it made.
 testcontainers_config.ryuk_disabled = True
-
-
-def wait_until(condition: Callable[[], T | None], *, seconds: float, what: str) -> T:
-    """The condition's first true value; fails with `what` when the deadline passes."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.02)  # the poll interval, not a guess at how long something takes
-    raise AssertionError(f"not within {seconds} s: {what}")
 
 
 class ServiceContainer(DockerContainer):

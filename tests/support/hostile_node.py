@@ -11,7 +11,8 @@ from typing import Self
 import requests
 
 from hostile.node_view import NodeView
-from support.bundle import NODE_IMAGE, ServiceContainer, free_port, wait_until, wrapped
+from support.bundle import NODE_IMAGE, ServiceContainer, free_port, wrapped
+from support.waiting import wait_until
 
 #: More slots than a machine of two cores would take: most attacks sleep, and they should meet each other.
 SLOTS = 6

@@ -7,7 +7,7 @@ import requests
 from websockets.sync.client import connect
 
 from support.archives import tar_gz
-from support.bundle import wait_until
+from support.waiting import wait_until
 
 
 class SandrunClient:

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from agent.backoff import Backoff
+from support.waiting import wait_until
 from unit.agent.conftest import StartAgent, kill
 from unit.agent.fake_broker import FakeBroker
 from unit.agent.fake_sandrun import FakeSandrun
 from unit.agent.http_fake import PATIENCE
-from unit.agent.waiting import wait_until
 
 
 def test_lost_claim_answer_is_asked_for_again(broker: FakeBroker, start_agent: StartAgent) -> None:
@@ -39,11 +39,11 @@ def test_results_wait_while_the_broker_is_away(
     broker.wait_for(lambda: broker.started)
     broker.stop()
     sandrun.let_end()
-    wait_until(lambda: list((tmp_path / "state" / "spool").iterdir()), "the result is on disk")
+    wait_until(lambda: list((tmp_path / "state" / "spool").iterdir()), what="the result is on disk")
     broker.start()
     assert broker.wait_status("a", "completed")["result"]["output"] == "done\n"
     assert agent.parts.outbox.wait_empty(PATIENCE)
-    wait_until(lambda: not list((tmp_path / "state" / "spool").iterdir()), "nothing is left on the disk")
+    wait_until(lambda: not list((tmp_path / "state" / "spool").iterdir()), what="nothing is left on the disk")
 
 
 def test_killed_agents_result_is_delivered_by_its_successor(
@@ -56,7 +56,7 @@ def test_killed_agents_result_is_delivered_by_its_successor(
     broker.wait_for(lambda: broker.started)
     broker.stop()
     sandrun.let_end()
-    wait_until(lambda: list((state / "spool").iterdir()), "the result is on disk")
+    wait_until(lambda: list((state / "spool").iterdir()), what="the result is on disk")
     kill(first)
     first.parts.outbox.tidy(0)
     first.folder.close()

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 from agent.liveness import problem_of
+from support.waiting import wait_until
 from unit.agent.conftest import StartAgent
 from unit.agent.fake_broker import FakeBroker
 from unit.agent.fake_sandrun import FakeSandrun
-from unit.agent.waiting import wait_until
 
 
 def test_job_runs_and_its_result_is_delivered(
@@ -98,13 +98,13 @@ def test_health_file_follows_the_agent(
     live = tmp_path / "live.json"
     assert problem_of(live) == "no agent runs here"
     agent = start_agent()
-    wait_until(lambda: live.exists() and problem_of(live) == "", "healthy")
+    wait_until(lambda: live.exists() and problem_of(live) == "", what="healthy")
     sandrun.stop()
-    wait_until(lambda: problem_of(live) == "sandrun does not answer", "sandrun's end is noticed")
+    wait_until(lambda: problem_of(live) == "sandrun does not answer", what="sandrun's end is noticed")
     sandrun.start()
-    wait_until(lambda: problem_of(live) == "", "healthy again")
+    wait_until(lambda: problem_of(live) == "", what="healthy again")
     broker.reject_beats = True
-    wait_until(lambda: "longer than the lease" in problem_of(live), "the lease's end is noticed")
+    wait_until(lambda: "longer than the lease" in problem_of(live), what="the lease's end is noticed")
     broker.reject_beats = False
     agent.drain()
     assert not live.exists()

@@ -13,6 +13,7 @@ from agent.lease import Session
 from agent.live_output import LiveOutput
 from agent.model import Job, Key
 from agent.threads import Crash
+from support.waiting import wait_until
 from unit.agent.conftest import TestClock
 
 KEY = Key("job", 3)
@@ -110,12 +111,7 @@ def test_it_ends_when_nobody_reads_any_more() -> None:
     played.prints(b"x", over=True)
     with played.printed:
         assert played.printed.wait_for(lambda: played.chunks, DEADLINE)
-    pause = threading.Event()
-    for _ in range(6000):
-        if not live._followed:
-            break
-        pause.wait(0.01)  # the poll interval
-    assert not live._followed
+    wait_until(lambda: not live._followed)
 
 
 @pytest.mark.parametrize("said", [None, "x", 5, "ö", ["x"]])

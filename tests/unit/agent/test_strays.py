@@ -7,10 +7,10 @@ import pytest
 
 from agent.strays import NOTE_AFTER, Strays
 from support.agent_process import AgentProcess
+from support.waiting import wait_until
 from unit.agent.conftest import StartAgent
 from unit.agent.fake_broker import FakeBroker
 from unit.agent.fake_sandrun import EXTENSIONS, FakeSandrun
-from unit.agent.waiting import wait_until
 
 
 def left(state: Path, url: str, *runs: object) -> Path:
@@ -28,7 +28,7 @@ def test_killed_agents_programs_are_ended_before_its_successor_registers(
     with AgentProcess(tmp_path, broker.url, sandrun.url) as agent:
         broker.wait_for(lambda: broker.started)
         runs = agent.state / "runs.json"
-        wait_until(lambda: runs.exists() and json.loads(runs.read_text())["runs"] == ["job_1"], "the run is noted")
+        wait_until(lambda: runs.exists() and json.loads(runs.read_text())["runs"] == ["job_1"], what="the run is noted")
         agent.kill()
         broker.jobs["a"]["code"] = "echo again"
         ended: list[list[str]] = []
@@ -36,7 +36,7 @@ def test_killed_agents_programs_are_ended_before_its_successor_registers(
         agent.start()
         assert broker.wait_status("a", "completed")["fence"] == 2
         assert ended == [["job_1"]]
-        wait_until(lambda: json.loads(runs.read_text())["runs"] == [], "nothing is noted any more")
+        wait_until(lambda: json.loads(runs.read_text())["runs"] == [], what="nothing is noted any more")
 
 
 def test_sandrun_that_comes_later_than_the_agent_is_waited_for(

@@ -17,6 +17,7 @@ from agent.traces import Span, span_id_of, spread, trace_id_of
 from broker import trace_settings as of_broker
 from broker.domain import traces as brokers
 from support.collector import Collector
+from support.waiting import wait_until
 from unit.agent.conftest import StartAgent
 from unit.agent.fake_broker import FakeBroker
 
@@ -50,13 +51,6 @@ def test_nothing_is_loaded_when_nobody_wants_traces() -> None:
     assert [name for name in loaded if name.startswith(("opentelemetry", "google.protobuf"))] == []
 
 
-def until(condition: Callable[..., object]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)  # the poll interval
-
-
 class Kept:
     """A sink that keeps."""
 
@@ -86,12 +80,12 @@ def test_a_result_that_waits_for_its_broker_says_how_long(
     for path in ("/complete", "/complete/batch"):
         broker.refuse[path] = [(503, {"error": "not now"})] * 1000
     agent = start_agent(sink=sink)
-    until(lambda: agent.parts.outbox.counts[0] == 2 and agent.parts.delivery.broker_away)
+    wait_until(lambda: agent.parts.outbox.counts[0] == 2 and agent.parts.delivery.broker_away)
     long_enough = time.time() + 0.15  # the job's end is already over: this is a part of the time that its result waits
-    until(lambda: time.time() > long_enough)
+    wait_until(lambda: time.time() > long_enough)
     broker.refuse.clear()
     broker.wait_status("kept", "completed")
-    until(lambda: len(sink.spans) == 2)
+    wait_until(lambda: len(sink.spans) == 2)
     run, deliver = sink.spans
     assert (run.name, deliver.name) == ("run", "deliver")
     assert run.parent_id == deliver.parent_id == brokers.span_id_of("kept", "attempt", 1)
@@ -127,10 +121,14 @@ def test_a_collector_that_fails_is_told_of_once_and_so_is_its_return(
         for name, value in collector.environment.items():
             monkeypatch.setenv(name, value)
         sink = Telemetry("sandrun-node", "1")
+
+        def counted(spans: int) -> Callable[[], bool]:
+            return lambda: sum(sink.counts.values()) >= spans
+
         for number, status in enumerate((500, 500, 200, 200)):
             collector.status = status
             sink.add([Span("run", 1, number + 1, None, 1.0, 2.0, {})])
-            until(lambda told=number: sum(sink.counts.values()) > told)
+            wait_until(counted(number + 1))
         sink.close()
     assert sink.counts == {"sent": 2, "failed": 2, "dropped": 0}
     told = [(record.message, getattr(record, "fields", {})) for record in caplog.records]

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from sandrun.identity import generate_key, signed_text
 from sandrun.sandbox.launcher import ProgramEnd
+from support.waiting import wait_until
 from unit.sandrun.builders import BROKEN, FakeLauncher, FakeSandbox
 from unit.sandrun.http_node import SECONDS, Node, a_node
 
@@ -99,9 +100,7 @@ class TestLife:
 
     @staticmethod
     def running(node: Node, job_id: str) -> None:
-        deadline = time.monotonic() + SECONDS
-        while node.client.get(f"/status/{job_id}").json()["status"] != "running":
-            assert time.monotonic() < deadline
+        wait_until(lambda: node.client.get(f"/status/{job_id}").json()["status"] == "running")
 
     def test_cancelling_what_runs_and_what_waits(self, busy: Node) -> None:
         first = busy.submit()

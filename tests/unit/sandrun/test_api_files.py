@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import tarfile
-import time
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,8 +15,9 @@ import pytest
 from starlette.requests import ClientDisconnect
 
 from sandrun.api.downloads import Download
+from support.waiting import wait_until
 from unit.sandrun.builders import FakeLauncher, FakeSandbox
-from unit.sandrun.http_node import SECONDS, Node, a_node, held
+from unit.sandrun.http_node import Node, a_node, held
 
 
 class TestFiles:
@@ -77,9 +77,7 @@ class TestFiles:
         with tarfile.open(fileobj=io.BytesIO(answer.content)) as archive:
             assert sorted(archive.getnames()) == ["a b.csv", "result.html", "skip.bin"]
             assert archive.extractfile("a b.csv").read() == b"1,2\n"  # type: ignore[union-attr]
-        deadline = time.monotonic() + SECONDS
-        while node.client.get(f"/status/{job_id}").status_code != 404:
-            assert time.monotonic() < deadline
+        wait_until(lambda: node.client.get(f"/status/{job_id}").status_code == 404)
 
     def test_many_may_take_it_at_once(self, node: Node) -> None:
         job_id = node.submit()

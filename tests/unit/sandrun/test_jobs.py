@@ -19,17 +19,10 @@ from sandrun.jobs.store import JobStore
 from sandrun.sandbox.container import ContainerMemory
 from sandrun.sandbox.launcher import ProgramEnd
 from sandrun.sandbox.spec import MIB, Failure, InputFile, Outcome
+from support.waiting import wait_until
 from unit.sandrun.builders import SETTINGS, FakeLauncher, FakeSandbox, a_job, a_platform
 
 SECONDS = 60.0
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SECONDS
-    pause = threading.Event()
-    while not condition():
-        assert time.monotonic() < deadline, "not within the deadline"
-        pause.wait(0.002)
 
 
 class Gatekeeper:

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 import requests
 
-from support.bundle import NODE_IMAGE, ServiceContainer, free_port, wait_until, wrapped
+from support.bundle import NODE_IMAGE, ServiceContainer, free_port, wrapped
 from support.inside import read_inside
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.docker
 
