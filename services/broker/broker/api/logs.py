@@ -15,7 +15,7 @@ from broker.api.errors import HttpError
 from broker.api.lean import LeanRoute
 from broker.api.render import Json, result_json
 from broker.api.sandrun_words import WORDS
-from broker.api.sse import EventStream, sse
+from broker.api.sse import KEEP_ALIVE, EventStream, sse
 from broker.api.state import broker_of
 from broker.errors import GoneError, NotFoundError
 from broker.service.live.follow import (
@@ -95,7 +95,7 @@ def _block(event: Event) -> bytes:
     event_id = f"{place.fence}.{place.stdout}.{place.stderr}" + (".end" if place.ended else "")
     match event:
         case KeepAlive():
-            return b": still here\n\n"
+            return KEEP_ALIVE
         case StatusChanged():
             return sse("status", to_json({"status": event.status.value}), event_id)
         case AttemptBegan():

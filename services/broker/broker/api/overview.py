@@ -7,12 +7,12 @@ from fastapi import APIRouter, Query
 from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
 
 from broker.api.access import principal_of
 from broker.api.answers import OverviewAnswer, errors
 from broker.api.lean import LeanRoute
 from broker.api.render import Json
+from broker.api.sse import KEEP_ALIVE, EventStream, sse
 from broker.api.state import broker_of
 from broker.service.events import EventHub, Watcher
 from broker.service.overview import for_clients
@@ -22,9 +22,8 @@ __all__ = ["router"]
 router = APIRouter(route_class=LeanRoute, tags=["overview"])
 
 PING_SECONDS = 15
-SEND_SECONDS = 30
-"""A watcher that takes nothing for so long is let go: it connects again, and begins with an overview."""
-RECONNECT = b"retry: 2000\n\n"
+RECONNECT_MS = 2000
+"""A watcher that was let go connects again, and begins with an overview."""
 Topics = Annotated[str, Query(pattern="^(jobs|overview|jobs,overview|overview,jobs)$", description="jobs, overview")]
 
 
@@ -46,48 +45,34 @@ async def events(request: Request, topics: Topics = "jobs,overview") -> Response
     to three times a second; `more` when so many changed that they are not all named."""
     hub = broker_of(request).events
     wanted, sees = topics.split(","), principal_of(request).sees
-    return _EventStream(hub, hub.begin(jobs="jobs" in wanted, overview="overview" in wanted, owner=sees))
+    news = _News(hub, hub.begin(jobs="jobs" in wanted, overview="overview" in wanted, owner=sees))
+    return EventStream(news, reconnect_ms=RECONNECT_MS)
 
 
-class _EventStream(Response):
-    """Streams news until either side ends it."""
+class _News:
+    """What a watcher hears, as blocks of a stream. No generator: one that was never begun would not give it back."""
 
     def __init__(self, hub: EventHub, watcher: Watcher) -> None:
-        super().__init__(media_type="text/event-stream")
-        del self.headers["content-length"]
-        self.headers["Cache-Control"] = "no-store"
-        self.headers["X-Accel-Buffering"] = "no"
         self._hub = hub
         self._watcher = watcher
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        reader = asyncio.ensure_future(_hangup(receive))
-        writer = asyncio.ensure_future(self._stream(send))
-        try:
-            await asyncio.wait((reader, writer), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            reader.cancel()
-            writer.cancel()
-            self._hub.end(self._watcher)
-        if writer.done() and not writer.cancelled():
-            await send({"type": "http.response.body", "body": b""})
+    def __aiter__(self) -> "_News":
+        return self
 
-    async def _stream(self, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        chunk = RECONNECT
+    async def __anext__(self) -> bytes:
+        """The next block; one that says nothing when there was no news for PING_SECONDS."""
         while not self._watcher.ended:
-            async with asyncio.timeout(SEND_SECONDS):
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
             try:
                 async with asyncio.timeout(PING_SECONDS):
                     jobs, seen = await self._watcher.news()
             except TimeoutError:
-                chunk = b": still here\n\n"
-                continue
-            chunk = b"event: jobs\ndata: " + to_json(jobs) + b"\n\n" if jobs else b""
-            chunk += b"event: overview\ndata: " + seen + b"\n\n" if seen else b""
+                return KEEP_ALIVE
+            block = sse("jobs", to_json(jobs)) if jobs else b""
+            block += sse("overview", seen) if seen else b""
+            if block:
+                return block
+        raise StopAsyncIteration
 
-
-async def _hangup(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    async def aclose(self) -> None:
+        """Nobody listens any more."""
+        self._hub.end(self._watcher)

@@ -3,6 +3,7 @@
 from sqlalchemy import bindparam, delete, func, insert, select, tuple_
 
 from broker.store.sql.compile import compiled, each
+from broker.store.sql.reads import ATTEMPT_NAMES
 from broker.store.tables import attempts, job_states, node_events, nodes
 
 a = attempts.c
@@ -33,23 +34,6 @@ EVENTS = compiled(
     .limit(p("limit"))
 )
 SESSION = compiled(select(nodes.c.session_number, nodes.c.draining).where(nodes.c.id == p("node_id")))
-ATTEMPT_NAMES = (
-    "number",
-    "fence",
-    "node_id",
-    "session_number",
-    "claimed_at",
-    "started_at",
-    "ended_at",
-    "outcome",
-    "failure",
-    "exit_code",
-    "wall_seconds",
-    "cpu_seconds",
-    "memory_peak_bytes",
-    "output_digest",
-    "message",
-)
 ATTEMPTS_OF_NODE = compiled(
     # The newest first, from a place on; the index has them in this order.
     select(a.seq, j.id, j.owner, *(a[name] for name in ATTEMPT_NAMES))

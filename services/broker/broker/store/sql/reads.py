@@ -60,30 +60,25 @@ INPUT = compiled(
     .where(j.id == p("job_id"))
 )
 TOMBSTONE = compiled(select(tombstones.c.id).where(tombstones.c.id == p("job_id")))
+ATTEMPT_NAMES = (
+    "number",
+    "fence",
+    "node_id",
+    "session_number",
+    "claimed_at",
+    "started_at",
+    "ended_at",
+    "outcome",
+    "failure",
+    "exit_code",
+    "wall_seconds",
+    "cpu_seconds",
+    "memory_peak_bytes",
+    "output_digest",
+    "message",
+)
 ATTEMPTS = compiled(
-    select(
-        *(
-            attempts.c[name]
-            for name in (
-                "number",
-                "fence",
-                "node_id",
-                "session_number",
-                "claimed_at",
-                "started_at",
-                "ended_at",
-                "outcome",
-                "failure",
-                "exit_code",
-                "wall_seconds",
-                "cpu_seconds",
-                "memory_peak_bytes",
-                "output_digest",
-                "message",
-                "result_digest",
-            )
-        )
-    )
+    select(*(attempts.c[name] for name in ATTEMPT_NAMES), attempts.c.result_digest)
     .select_from(attempts.join(job_states, job_states.c.seq == attempts.c.seq))
     .where(j.id == p("job_id"))
     .order_by(attempts.c.fence)
