@@ -8,7 +8,6 @@ result, so that a broker that was restarted in between can be sent them again.
 import queue
 import tempfile
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from agent.logs import EventLog
 from agent.model import Completion, Key, platform_failure
 from agent.sandrun_client import SandrunClient
 from agent.settlement import Settlement
+from agent.spool import Entry
 from agent.transfers import Transfers
 from loglines import about
 
@@ -30,7 +30,6 @@ LOG = EventLog("agent.artifacts")
 RETRY_BASE, RETRY_CAP = 0.2, 5.0
 MOST_NAMED = 200  # dropped files that a completion names
 SANDRUN_NAMES = 100  # dropped files that our sandrun names
-FORGET_EVERY = 5.0  # seconds: between two looks for files that nobody wants any more
 TRIES = 5  # of one file whose content sandrun gives with another checksum than it said
 
 
@@ -78,18 +77,13 @@ class Artifacts:
         transfers: Transfers,
         sandrun: SandrunClient,
         settlement: Settlement,
-        wanted: Callable[[Key], bool],
         on_session_over: Callable[[Session, str], None],
     ) -> None:
-        self._wanted = wanted
         self._transfers = transfers
         self._sandrun = sandrun
         self._settlement = settlement
         self._on_session_over = on_session_over
         self._waiting: queue.Queue[tuple[Attempt, Completion, Left]] = queue.Queue()
-        self._kept: dict[Key, Left] = {}
-        self._lock = threading.Lock()
-        self._forget_at = 0.0
 
     def hand_over(self, attempt: Attempt, completion: Completion, left: Left) -> None:
         """Settle this attempt when its files are sent. As many wait as the broker lets this node hold attempts."""
@@ -99,7 +93,6 @@ class Artifacts:
     def run(self, stop: threading.Event) -> None:
         """Send what is handed over, until `stop` is set."""
         while not stop.is_set():
-            self._forget_unwanted()
             try:
                 attempt, completion, left = self._waiting.get(timeout=0.5)
             except queue.Empty:
@@ -116,51 +109,32 @@ class Artifacts:
                 failure = platform_failure(attempt.key, f"the agent failed: {type(error).__name__}")
                 self._settlement.result(attempt, failure)
 
-    def send_again(self, who: dict[str, Any], key: Key, missing: list[str]) -> bool:
+    def send_again(self, entry: Entry, missing: list[str]) -> bool:
         """Send contents that a restarted broker has not got any more; False when sandrun has them no more either.
 
-        BrokerAwayError, SessionOverError.
+        The entry says all that is needed: it may be from before a restart of this agent. BrokerAwayError,
+        SessionOverError.
         """
-        with self._lock:
-            left = self._kept.get(key)
-        if left is None:
+        by_hash = {file.get("sha256"): file for file in entry.completion.get("artifacts") or ()}
+        if not entry.sandrun_id or not by_hash.keys() >= set(missing):
             return False
-        by_hash = {file["sha256"]: file for file in left.files}
         try:
             for sha256 in missing:
-                if sha256 not in by_hash:
-                    return False
-                self._put(who, key, left.sandrun_id, by_hash[sha256])
-        except (SandrunGoneError, FileNotFoundError, BrokerRefusedError) as error:
-            LOG.warning("files_not_sent_again", **key.facts, error=str(error))
+                self._put(entry.who, entry.key, entry.sandrun_id, by_hash[sha256])
+        except (SandrunGoneError, FileNotFoundError, BrokerRefusedError, KeyError, TypeError) as error:
+            LOG.warning("files_not_sent_again", **entry.key.facts, error=str(error))
             return False
         return True
 
-    def done(self, key: Key) -> None:
-        """The broker knows the end of this attempt: sandrun need keep nothing of it."""
-        with self._lock:
-            left = self._kept.pop(key, None)
-        if left is not None:
+    def done(self, sandrun_id: str) -> None:
+        """Nobody wants these files any more, or the broker has them: sandrun need keep nothing of the run."""
+        if sandrun_id:
             try:
-                self._sandrun.forget(left.sandrun_id)
+                self._sandrun.forget(sandrun_id)
             except SandrunGoneError as error:
-                LOG.debug("not_forgotten", **key.facts, error=str(error))
-
-    def _forget_unwanted(self) -> None:
-        """Files of attempts that end otherwise than by a delivered result: lost, rescued, of a session that is over."""
-        with self._lock:
-            now = time.monotonic()
-            if now < self._forget_at:
-                return
-            self._forget_at = now + FORGET_EVERY
-            kept = list(self._kept)
-        for key in kept:
-            if not self._wanted(key):
-                self.done(key)
+                LOG.debug("not_forgotten", sandrun_job=sandrun_id, error=str(error))
 
     def _send_all(self, attempt: Attempt, completion: Completion, left: Left) -> None:
-        with self._lock:
-            self._kept[attempt.key] = left
         sent: list[dict[str, Any]] = []
         done: set[str] = set()
         for file in left.files:
@@ -169,10 +143,12 @@ class Artifacts:
                 done.add(file["sha256"])
             elif reason:
                 left.dropped.append({"path": file["path"], "size": file["size"], "reason": reason})
-            else:
-                return  # the attempt is over
+            else:  # the attempt is over
+                self.done(left.sandrun_id)
+                return
         whole = replace(completion, artifacts=sent, artifacts_dropped=left.dropped[:MOST_NAMED])
-        self._settlement.result(attempt, whole)
+        if not self._settlement.result(attempt, whole):
+            self.done(left.sandrun_id)
 
     def _deliver(self, attempt: Attempt, left: Left, file: dict[str, Any]) -> str | None:
         """Send one file. None: done. Otherwise why it is dropped; empty when nobody wants it any more."""

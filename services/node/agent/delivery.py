@@ -121,7 +121,7 @@ class Delivery:
 
     def _send_files_again(self, entry: Entry, missing: list[str]) -> None:
         """The broker was restarted and has not got the files any more. What cannot be had is named as dropped."""
-        if not self._artifacts.send_again(entry.who, entry.key, missing):
+        if not self._artifacts.send_again(entry, missing):
             entry = without(entry, set(missing))
         self._later(entry, 0.0)
 
@@ -142,7 +142,7 @@ class Delivery:
 
     def _finish(self, entry: Entry, word: str) -> None:
         failed = self._outbox.done(entry.key)
-        self._artifacts.done(entry.key)
+        self._artifacts.done(entry.sandrun_id)
         self._attempts.forget(entry.key)
         self._metrics.delivered(word)
         self._tracing.delivered(entry, word, failed + 1)

@@ -182,10 +182,6 @@ class Outbox:
         with self._changed:
             return len(self._items), sum(item.on_disk for item in self._items.values())
 
-    def __contains__(self, key: object) -> bool:
-        with self._changed:
-            return key in self._items
-
     def __len__(self) -> int:
         with self._changed:
             return len(self._items)

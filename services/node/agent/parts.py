@@ -88,11 +88,7 @@ class Parts:
         self.notices = StartNotices(self.broker, lost, over)
         self.watch = SandrunWatch(self.sandrun, retry_cap=cap, on_up=hooks.sandrun_up, on_down=hooks.sandrun_down)
         transfers = Transfers(settings.broker_url, settings.sandrun_url)
-
-        def wanted(key: Key) -> bool:
-            return self.attempts.find(key) is not None or key in self.outbox
-
-        self.artifacts = Artifacts(transfers, self.sandrun, self.settlement, wanted, over)
+        self.artifacts = Artifacts(transfers, self.sandrun, self.settlement, over)
         self.strays = Strays(folder.path, settings.sandrun_url)
         self.live = LiveOutput(self.sandrun, self.broker, self.attempts, crash)
         self.runner = Runner(

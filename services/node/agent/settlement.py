@@ -42,7 +42,9 @@ class Settlement:
         """Hand this in to the broker."""
         if not self._attempts.settle(attempt):
             return False
-        self._outbox.add(Entry(attempt.session.who, completion.wire()))
+        left_files = completion.artifacts or completion.artifacts_dropped
+        sandrun_id = (attempt.sandrun_id or "") if left_files else ""
+        self._outbox.add(Entry(attempt.session.who, completion.wire(), sandrun_id))
         self._metrics.ended(completion.failure or "completed")
         self._tracing.ran(attempt, completion.failure or "completed", completion.exit_code)
         LOG.info(

@@ -30,6 +30,8 @@ class Entry:
 
     who: dict[str, Any]
     completion: dict[str, Any]
+    sandrun_id: str = ""
+    """Of the run, when it left files: there they are until the broker has acknowledged the result."""
     since: float = field(default_factory=time.time, compare=False)
     """When this process had it: seconds since 1970."""
 
@@ -77,6 +79,7 @@ class Spool:
                 LOG.error("spool_full", files=MAX_FILES)
                 return False
             value = {"broker": self._broker_url, "who": entry.who, "completion": entry.completion}
+            value |= {"sandrun_id": entry.sandrun_id} if entry.sandrun_id else {}
             data = json.dumps(value).encode()
             write_durably(self._folder / _name(entry.key), data)
         except OSError as error:
@@ -152,7 +155,7 @@ def _read(path: Path) -> tuple[Entry, str]:
     if len(data) > MAX_FILE_BYTES:
         raise ValueError("too large")
     value = json.loads(data)
-    entry = Entry(dict(value["who"]), dict(value["completion"]))
+    entry = Entry(dict(value["who"]), dict(value["completion"]), str(value.get("sandrun_id") or ""))
     _check(entry)
     if path.name != _name(entry.key):
         raise ValueError("not the name that this result has")  # it would not be removed once it is delivered

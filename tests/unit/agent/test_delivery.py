@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agent.artifacts import Artifacts, Left
+from agent.artifacts import Artifacts
 from agent.attempts import Attempt, Attempts
 from agent.backoff import Backoff
 from agent.broker_client import BrokerClient, SessionTerms
@@ -63,7 +63,6 @@ class Bench:
                 Transfers(server.url, server.url),
                 SandrunClient(server.url),
                 Settlement(attempts, self.outbox, Releases(broker, attempts, lambda session, reason: None), Metrics()),
-                lambda key: attempts.find(key) is not None or key in self.outbox,
                 lambda session, reason: None,
             ),
             Metrics(),
@@ -217,23 +216,37 @@ def test_a_file_is_with_the_broker_when_the_broker_says_so(server: Answering, an
     assert server.calls[path] == 2
 
 
-@pytest.mark.parametrize("way", ["lost before", "lost after", "delivered"])
-def test_files_of_an_attempt_that_has_ended_are_kept_no_longer(
-    bench: Bench, way: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("restarted", [False, True])
+def test_files_that_a_restarted_broker_has_not_got_are_sent_again(
+    bench: Bench, server: Answering, tmp_path: Path, restarted: bool
 ) -> None:
-    """Before its files were sent, or when its result waited for the broker already; else the list grows for ever."""
-    monkeypatch.setattr("agent.artifacts.FORGET_EVERY", 0.0)
-    session = Session(SessionTerms("n", "s", None, 60, 20, BootClock().now()), BootClock())
-    bench.attempts.open_session(session)
-    (attempt,) = bench.attempts.grant(session, 1, [Job(Key("a", 1), "", "sh")])
-    if way == "lost before":
-        bench.attempts.forget(attempt.key)
-    done = Completion(attempt.key, None, 0)
-    bench.files._send_all(attempt, done, Left("job_1", [], [{"path": "x", "size": 1, "reason": "too_large"}]))
-    if way == "lost after":
-        bench.attempts.forget(attempt.key)
-        bench.outbox.done(attempt.key)
-    bench.files._forget_unwanted()
-    assert bool(bench.files._kept) is (way == "delivered"), "a broker that was restarted may want them once more"
+    """Also by the next agent: the result on the disk says in which run of sandrun's they are."""
+    files = [{"path": "out.txt", "size": 2, "sha256": "abc", "mime": None}]
+    result = Completion(Key("a", 1), None, 0, artifacts=files)
+    bench.outbox.add(Entry(WHO, result.wire(), "job_1"))
+    if restarted:
+        bench.outbox.tidy(0)
+        bench = Bench(server, tmp_path)
+        bench.outbox.load()
+    missing = {"error": "send them first", "reason": "missing_artifacts", "missing": ["abc"]}
+    server.refuse["/complete"] = [(409, missing)]
+    server.raw["/download/job_1/out.txt"] = [b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"]
     bench.deliver()
-    assert not bench.files._kept
+    assert server.calls["/artifacts/a/abc"] == 1
+    bench.deliver()
+    (said,) = [said for path, said in server.bodies if path == "/complete"]
+    assert said["artifacts"] == files
+    assert len(bench.outbox) == 0
+
+
+def test_files_that_are_gone_are_named_as_dropped(bench: Bench, server: Answering) -> None:
+    files = [{"path": name, "size": 2, "sha256": name * 3, "mime": None} for name in "xy"]
+    bench.outbox.add(Entry(WHO, Completion(Key("a", 1), None, 0, artifacts=files).wire(), "job_1"))
+    missing = {"error": "send them first", "reason": "missing_artifacts", "missing": ["xxx"]}
+    server.refuse["/complete"] = [(409, missing)]
+    server.refuse["/download/job_1/x"] = [(404, {"error": "File not found"})]
+    bench.deliver()
+    bench.deliver()
+    said = server.bodies[-1][1]
+    assert [file["path"] for file in said["artifacts"]] == ["y"]
+    assert said["artifacts_dropped"] == [{"path": "x", "size": 2, "reason": "undelivered"}]
