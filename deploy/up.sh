@@ -7,7 +7,11 @@ cd "$(dirname "$0")/.."
 deploy/images.sh
 echo "starting a broker and ${NODES:-3} nodes"
 log=$(mktemp)
-start() { timeout 300 docker compose up --detach --wait --wait-timeout 120 --scale "node=${NODES:-3}" >"$log" 2>&1; }
+# The broker first: compose starts nothing before it has replaced everything, so a new broker would wait for nodes to drain.
+start() {
+    timeout 300 docker compose up --detach --wait --wait-timeout 120 broker >"$log" 2>&1 \
+        && timeout 300 docker compose up --detach --wait --wait-timeout 120 --scale "node=${NODES:-3}" >>"$log" 2>&1
+}
 # Once seen with Compose 2.26 under a newer docker command: "canceled" a second after the start, with nothing wrong.
 if ! start && ! { grep -q '^canceled$' "$log" && start; }; then
     docker compose ps --all >&2

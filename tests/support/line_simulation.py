@@ -106,6 +106,10 @@ class Simulation:
         ended.node.free += 1
         return True
 
+    async def sweep(self) -> None:
+        """What the broker does by itself at the moment at which a scheduled job comes due."""
+        await self.broker.reaper.tick()
+
     async def foretell(self, job_id: str) -> Foretold | None:
         """What the broker says of a job now, if it is pending."""
         job = await self.broker.queries.job(job_id)

@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,29 @@ async def test_in_one_class_the_position_is_exact_and_estimates_are_right_within
         assert share_within(pairs, factor, slack=1.0) >= share
         middle = statistics.median(told / true for told, true in pairs if true > 30)
         assert 0.7 < middle < 1.4, "nor is it wrong all in one direction"
+
+
+async def test_positions_are_exact_as_scheduled_jobs_come_due(tmp_path: Path) -> None:
+    async with simulation(tmp_path, seed=0) as sim:
+        submit = await one_class(sim, "exponential")
+        ids = [await submit() for _ in range(60)]
+        for seconds in range(5, 35):
+            at = datetime.fromtimestamp(sim.clock.now() + seconds, UTC)
+            ids.append(await sim.submit(10.0, submitter="a", not_before=at.isoformat()))
+        said: list[tuple[str, Foretold]] = []
+        due = set()
+        for turn in range(24):
+            await sim.step()
+            await sim.sweep()
+            for job_id in ids if turn % 8 == 7 else []:
+                told = await sim.foretell(job_id)
+                if told is not None and told.waiting.place is not None:
+                    said.append((job_id, told))
+                    due.add(job_id)
+        while await sim.step():
+            pass
+        assert len(due & set(ids[60:])) > 5, "some of them are in line"
+        assert_positions_are_exact(sim, said)
 
 
 async def different_submitters(sim: Simulation, shape: str) -> Callable[[], Awaitable[str]]:
