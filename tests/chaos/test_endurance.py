@@ -24,9 +24,10 @@ from chaos.rig import QUICK, FaultyBroker
 from support.agent_process import AgentProcess, files_in, held_by
 from support.auditor import Auditor
 from support.history import History
+from support.http_connection import request_bytes
 from support.node_log import NodeLog
 from support.waiting import eventually
-from unit.agent.fake_sandrun import FakeSandrun
+from unit.agent.fake_sandrun import LIVE, FakeSandrun
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(0)]
 SECONDS = float(os.environ.get("CHAOS_MEDDLING_SECONDS", "4"))
@@ -112,6 +113,42 @@ async def test_many_jobs_leave_nothing_behind(tmp_path: Path, sandrun: FakeSandr
 
 def calls_of(calls: list[Call], *paths: str) -> list[float]:
     return [call.at for call in calls if call.path in paths]
+
+
+async def upload(client: Client, name: str, content: str) -> str:
+    """A job that comes as a file, as a sandrun client sends it; its id."""
+    parts = {f'files"; filename="{name}': content, "manifest": f'{{"entrypoint": "{name}", "interpreter": "bash"}}'}
+    lines = [f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}' for name, value in parts.items()]
+    body = "\r\n".join([*lines, "--b--\r\n"]).encode()
+    answer = await client._exchange(
+        request_bytes("POST", "/submit", body, content="multipart/form-data; boundary=b"), 20
+    )
+    assert answer.status == 200, answer
+    return str(answer.json()["job_id"])
+
+
+async def test_a_whole_job_over_ipv6_addresses(tmp_path: Path) -> None:
+    """Register, claim, files both ways, live output. By IPv4's addresses in IPv6: many a container has no ::1."""
+    sandrun = FakeSandrun(LIVE)
+    near = "http://[::ffff:127.0.0.1]"
+    async with FaultyBroker(tmp_path / "broker", QUICK) as broker:
+        with AgentProcess(tmp_path, f"{near}:{broker.port}", f"{near}:{sandrun.port}") as agent:
+            client = Client("client", broker.port, History())
+            job = await upload(client, "main.sh", "echo shown\nsleep 1\nfile out.txt left")
+
+            async def shown() -> bool:
+                snapshot = await client.insist("logs", "GET", f"/logs/{job}?wait=1")
+                return bool(snapshot.body["stdout"] == "shown\n" and snapshot.body["status"] == "running")
+
+            await eventually(shown, seconds=20, what="the output while the job runs")
+            result = await client.result(job)
+            assert (result["status"], [file["path"] for file in result["artifacts"]]) == ("completed", ["out.txt"])
+            (node,) = (await client.insist("nodes", "GET", "/nodes")).body["nodes"]
+            assert node["endpoint"] == f"{near}:{sandrun.port}"
+            assert await asyncio.to_thread(agent.terminate) == 0
+            client.close()
+    sandrun.stop()
+    assert sandrun.forgotten == ["job_1"], "its files are with the broker"
 
 
 async def test_an_outage_brings_few_calls_no_burst_and_each_result_once(tmp_path: Path, sandrun: FakeSandrun) -> None:
