@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, expect
 from browser.broker import KeyedBroker
 from browser.chromium import OVERFLOW, SLOW_MS, Opened
 from browser.test_login import log_in
-from support.bundle import Bundle
+from support.bundle import Bundle, wait_until
 
 MARKUP = "<script>alert(1)</script><img src=x onerror=alert(2)><a href='javascript:alert(3)'>x</a>"
 JOIN = "join-" + "0123456789abcdef" * 4
@@ -118,15 +118,14 @@ def test_long_names_stay_on_a_small_screen(chromium: Browser, tmp_path: Path) ->
 
 def test_the_numbers_stand_beside_their_lines(dashboard: Opened, bundle: Bundle) -> None:
     page = dashboard.go(f"#/jobs/{bundle.submit('print(1)')}")
-    page.wait_for_function(
-        """() => {
-            const line = document.querySelector('.cm-line');
-            const numbers = [...document.querySelectorAll('.cm-lineNumbers .cm-gutterElement')];
-            const number = numbers.filter((one) => one.textContent === '1').at(-1);
-            const top = (one) => one.getBoundingClientRect().top;
-            return line && number && Math.abs(top(line) - top(number)) < 2;
-        }"""
-    )
+    line, number = page.locator(".cm-line").first, page.locator(".cm-lineNumbers .cm-gutterElement", has_text="1").last
+
+    def beside() -> bool:
+        """When the page is still being laid out, not yet."""
+        one, other = line.bounding_box(), number.bounding_box()
+        return one is not None and other is not None and abs(one["y"] - other["y"]) < 2
+
+    wait_until(beside, seconds=60, what="the number stands beside its line")
 
 
 def test_the_terminal_reads_what_is_cut_anywhere(dashboard: Opened) -> None:
