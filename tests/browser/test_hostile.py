@@ -8,7 +8,8 @@ from playwright.sync_api import Browser, expect
 from browser.broker import KeyedBroker
 from browser.chromium import OVERFLOW, SLOW_MS, Opened
 from browser.test_login import log_in
-from support.bundle import Bundle, wait_until
+from support.bundle import Bundle
+from support.waiting import wait_until
 
 MARKUP = "<script>alert(1)</script><img src=x onerror=alert(2)><a href='javascript:alert(3)'>x</a>"
 JOIN = "join-" + "0123456789abcdef" * 4
