@@ -19,7 +19,7 @@ from agent.settings import Settings
 LOG = EventLog("agent.capabilities")
 
 PROBE_SECONDS = 5.0
-# A default job's memory (sandrun-api.md): with less for each slot, jobs would press each other out.
+# A default job's memory (memory_mb in docs/sandrun.md): with less for each slot, jobs would press each other out.
 SLOT_MEMORY_MB = 512
 MOST_SLOTS = 1024  # that a broker takes; it refuses to register a node with more
 PROBE_BYTES = 64 << 10  # of what a program prints about itself

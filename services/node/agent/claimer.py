@@ -55,6 +55,9 @@ class Claimer:
         self._wake = threading.Event()
         self._given_up = threading.Event()
         self._retry = threading.Event()
+        self._number = 1
+        self._in_doubt = False
+        """Whether the claim of this number was sent and its answer lost."""
         self._lapses = 0
         """Of the lease, when the claim under way was first sent."""
 
@@ -74,16 +77,13 @@ class Claimer:
 
     def run(self) -> None:
         """Claim until the session is over."""
-        number = 1
-        in_doubt = False
         backoff = Backoff(0.1, self._retry_cap)
         while not self._session.over.is_set():
             self._wake.clear()
             count = self._slots.claimable
             if count == 0 or not self._ready():
-                if in_doubt:
-                    self._leave_to_others(number)
-                    number, in_doubt = number + 1, False
+                if self._in_doubt:
+                    self._leave_to_others()
                 self._wake.wait(IDLE_CHECK)
                 continue
             self._given_up.clear()
@@ -91,42 +91,44 @@ class Claimer:
             if not self._permitted():
                 self._pause(backoff.next())
                 continue
-            if self._given_up.is_set() or not self._ready():
-                continue
-            try:
-                if self._claim(number, min(count, MAX_JOBS), again=in_doubt):
-                    backoff.reset()
-                else:
-                    self._pause(backoff.next())
-                number, in_doubt = number + 1, False
-            except BrokerAwayError as error:
-                if self._given_up.is_set():
-                    self._leave_to_others(number)
-                    number, in_doubt = number + 1, False
-                    continue
-                # The same number again: had the lost answer brought attempts, the next one brings them too.
-                in_doubt = True
-                self._metrics.claim_failed()
-                LOG.warning("claim_failed", claim_number=number, error=str(error))
-                self._pause(max(backoff.next(), error.retry_after or 0.0))
-            except BrokerRefusedError as error:
-                self._metrics.claim_failed()
-                LOG.error("claim_refused", error=str(error))
-                self._pause(self._retry_cap)
-            except SessionOverError as error:
-                self._session.end(error.reason)
+            if not self._given_up.is_set() and self._ready():
+                self._try(min(count, MAX_JOBS), backoff)
 
-    def _claim(self, number: int, count: int, *, again: bool) -> bool:
+    def _try(self, count: int, backoff: Backoff) -> None:
+        """One claim, and the pause after one that brought nothing."""
+        try:
+            if self._claim(count):
+                backoff.reset()
+            else:
+                self._pause(backoff.next())
+        except BrokerAwayError as error:
+            if self._given_up.is_set():
+                self._leave_to_others()
+                return
+            # The same number again: had the lost answer brought attempts, the next one brings them too.
+            self._in_doubt = True
+            self._metrics.claim_failed()
+            LOG.warning("claim_failed", claim_number=self._number, error=str(error))
+            self._pause(max(backoff.next(), error.retry_after or 0.0))
+        except BrokerRefusedError as error:
+            self._metrics.claim_failed()
+            LOG.error("claim_refused", error=str(error))
+            self._pause(self._retry_cap)
+        except SessionOverError as error:
+            self._session.end(error.reason)
+
+    def _claim(self, count: int) -> bool:
         """One claim; False when it came back empty too soon, as from a broker that does not hold claims open."""
         asked = time.monotonic()
-        if not again:
+        number = self._number
+        if not self._in_doubt:
             self._lapses = self._session.lease.lapses
         answer = self._broker.claim(self._session.who, number, count, CLAIM_WAIT)
         if self._session.lease.lapses != self._lapses:
             # A pause of this process, or a slow answer: what was granted before it may be another node's by now, and
             # the beat that renewed the lease did not list it.
             LOG.warning("claim_answered_too_late", jobs=len(answer.jobs))
-            self._leave_to_others(number)
+            self._leave_to_others()
             return False
         jobs = []
         if len(answer.jobs) > MAX_JOBS:
@@ -138,6 +140,7 @@ class Claimer:
             except BadAnswerError as error:
                 LOG.error("job_unreadable", error=str(error))
         attempts = self._attempts.grant(self._session, number, jobs)
+        self._settled()
         self._metrics.claimed(len(attempts))
         for attempt in attempts:
             self._start(attempt)
@@ -145,10 +148,15 @@ class Claimer:
             self._on_drain()
         return bool(attempts) or time.monotonic() - asked > CLAIM_WAIT / 2
 
-    def _leave_to_others(self, number: int) -> None:
+    def _leave_to_others(self) -> None:
         """This claim will not be tried again: what a lost answer may have brought is not to wait for this node."""
-        self._attempts.give_up_claim(self._session, number)
+        self._attempts.give_up_claim(self._session, self._number)
+        self._settled()
         self._on_given_up()
+
+    def _settled(self) -> None:
+        self._number += 1
+        self._in_doubt = False
 
     def _pause(self, seconds: float) -> None:
         """Cut short by retry(), which the session's end calls too."""

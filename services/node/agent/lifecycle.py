@@ -1,7 +1,6 @@
 """The agent as a whole: lives through sessions, keeps to its lease, and leaves in order.
 
-A thread of its own repeats: wait for sandrun, register, serve until the session is over. The guard thread has every run
-killed when the lease is over, whatever the other threads are waiting for.
+A thread of its own repeats: wait for sandrun, register, serve until the session is over.
 """
 
 import threading
@@ -14,6 +13,7 @@ from agent.backoff import Backoff
 from agent.clock import Clock
 from agent.description import Description
 from agent.errors import BrokerError
+from agent.guard import Guard
 from agent.health import Health
 from agent.identity import StateFolder
 from agent.lease import Session
@@ -30,8 +30,6 @@ from agent.tracing import Sink
 LOG = EventLog("agent")
 
 DELIVERERS = 2
-# How late a lease's end, an undelivered result or a change of health may be noticed.
-GUARD_EVERY = 0.25
 LEFTOVER_SECONDS = 5.0
 # Of NODE_LEAVE_SECONDS, after which the supervisor kills: for the last lines and traces, and a busy machine's lateness.
 EXIT_SECONDS = 1.5
@@ -77,7 +75,8 @@ class Agent:
         if leftovers:
             LOG.info("results_left_over", count=leftovers)
         self.parts.start(self.crash, self.stopped, DELIVERERS)
-        self.crash.spawn("guard", self._guard)
+        guard = Guard(self.parts, lambda: self._serving)
+        self.crash.spawn("guard", lambda: guard.run(self.stopped))
         self.crash.spawn("health", lambda: self._health.run(self.stopped))
         self.crash.spawn("sessions", self._live_through_sessions)
 
@@ -196,31 +195,6 @@ class Agent:
         while not self._leaving.is_set() and not self.parts.outbox.wait_empty(0.1):
             if time.monotonic() > patience and not self.parts.delivery.broker_away:
                 return
-
-    def _guard(self) -> None:
-        """Touches no file and no connection: whatever hangs, the lease's end is noticed."""
-        fenced: Session | None = None
-        while not self.stopped.wait(GUARD_EVERY):
-            serving = self._serving
-            if serving is None or not serving.session.lease.over or serving.session.over.is_set():
-                fenced = None
-            else:
-                self._fence(serving, again=serving.session is fenced)
-                fenced = serving.session
-            for attempt in self.parts.slots.held_up():
-                self.parts.settlement.release(attempt, "claimed ahead, and no slot became free")
-
-    def _fence(self, serving: Serving, *, again: bool) -> None:
-        """The lease is over: from now on another node may have our jobs, so none may go on running here."""
-        runs = self.parts.attempts.open()
-        for attempt in runs:
-            self.parts.stopper.stop(attempt, Stop.LOST, "lease over")
-        if not again:
-            LOG.error("lease_over", runs_killed=len(runs))
-            # After a suspend the heartbeat may still be in the pause that it began before.
-            serving.heartbeat.poke()
-        # Beats may still reach the broker and only their answers be lost: what a claim brought must not wait for us.
-        serving.claimer.give_up()
 
     @property
     def session(self) -> Session | None:

@@ -91,27 +91,35 @@ class Parts:
         self.artifacts = Artifacts(transfers, self.sandrun, self.settlement, over)
         self.strays = Strays(folder.path, settings.sandrun_url)
         self.live = LiveOutput(self.sandrun, self.broker, self.attempts, crash)
-        self.runner = Runner(
+        self.runner = self._runner(Inputs(transfers, folder.path), hooks.sandrun_busy)
+        self.slots = Slots(self.runner.run, hooks.wake, crash, self.metrics.runs.observe)
+        self.delivery = self._delivery(tracing, cap, hooks.session_over)
+
+    def _runner(self, inputs: Inputs, on_busy: Callable[[], None]) -> Runner:
+        return Runner(
             self.sandrun,
             self.watch,
             self.settlement,
             self.stopper,
             self.notices,
-            Inputs(transfers, folder.path),
+            inputs,
             self.artifacts,
             self.strays,
-            on_busy=hooks.sandrun_busy,
+            on_busy=on_busy,
         )
-        self.slots = Slots(self.runner.run, hooks.wake, crash, self.metrics.runs.observe)
-        self.delivery = Delivery(
+
+    def _delivery(
+        self, tracing: Tracing, retry_cap: float, on_session_over: Callable[[dict[str, Any], str], None]
+    ) -> Delivery:
+        return Delivery(
             self.broker,
             self.outbox,
             self.attempts,
             self.artifacts,
             self.metrics,
             tracing,
-            retry_cap=cap,
-            on_session_over=hooks.session_over,
+            retry_cap=retry_cap,
+            on_session_over=on_session_over,
         )
 
     def start(self, crash: Crash, stop: threading.Event, deliverers: int) -> None:

@@ -48,8 +48,13 @@ class Serving:
             on_reopened=self._broker_is_back,
             retry_cap=retry_cap,
         )
-        self.claimer = Claimer(
-            session,
+        self.claimer = self._claimer(parts, retry_cap, ready, start)
+
+    def _claimer(
+        self, parts: Parts, retry_cap: float, ready: Callable[[], bool], start: Callable[[Attempt], None]
+    ) -> Claimer:
+        return Claimer(
+            self.session,
             broker=parts.broker,
             attempts=parts.attempts,
             slots=parts.slots,

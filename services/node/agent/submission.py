@@ -16,7 +16,7 @@ from typing import Any
 from agent.errors import BadSubmissionError
 from agent.model import Job
 
-# The file name tells a sandrun the interpreter when it does not read the manifest's field (sandrun-api.md).
+# The file name tells a sandrun the interpreter when it does not read the manifest's field.
 ENTRYPOINTS = {
     "python": "main.py",
     "python3": "main.py",
