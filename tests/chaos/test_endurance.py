@@ -121,7 +121,7 @@ async def upload(client: Client, name: str, content: str) -> str:
     lines = [f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}' for name, value in parts.items()]
     body = "\r\n".join([*lines, "--b--\r\n"]).encode()
     answer = await client._exchange(
-        request_bytes("POST", "/submit", body, content="multipart/form-data; boundary=b"), 20
+        request_bytes("POST", "/submit", body, content="multipart/form-data; boundary=b"), 60
     )
     assert answer.status == 200, answer
     return str(answer.json()["job_id"])
@@ -134,13 +134,14 @@ async def test_a_whole_job_over_ipv6_addresses(tmp_path: Path) -> None:
     async with FaultyBroker(tmp_path / "broker", QUICK) as broker:
         with AgentProcess(tmp_path, f"{near}:{broker.port}", f"{near}:{sandrun.port}") as agent:
             client = Client("client", broker.port, History())
-            job = await upload(client, "main.sh", "echo shown\nsleep 1\nfile out.txt left")
+            job = await upload(client, "main.sh", "echo shown\nhang\nfile out.txt left")
 
             async def shown() -> bool:
                 snapshot = await client.insist("logs", "GET", f"/logs/{job}?wait=1")
                 return bool(snapshot.body["stdout"] == "shown\n" and snapshot.body["status"] == "running")
 
-            await eventually(shown, seconds=20, what="the output while the job runs")
+            await eventually(shown, what="the output while the job runs")
+            sandrun.let_end()
             result = await client.result(job)
             assert (result["status"], [file["path"] for file in result["artifacts"]]) == ("completed", ["out.txt"])
             (node,) = (await client.insist("nodes", "GET", "/nodes")).body["nodes"]
