@@ -82,9 +82,8 @@ async def test_a_cancelled_leader_hands_over_across_a_crash(scenario: Make) -> N
 
 async def test_a_deadline_and_a_claim_never_both_win(scenario: Make) -> None:
     async with scenario(NODE_TIMEOUT="60") as s:
-        client = s.client()
+        client, node = s.client(), await s.registered(slots=4)  # without a node they would be rejected
         jobs = [await client.submit(f"ok {n}", deadline=0.2 + n * 0.02) for n in range(60)]
-        node = await s.registered(slots=4)
         loop = asyncio.get_running_loop()
         until = loop.time() + 2.5
         while loop.time() < until:
