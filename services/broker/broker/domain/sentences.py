@@ -167,10 +167,8 @@ def why_failed(
             return f"The executor failed{tries}; {allowed}; the last time{said or ' it did not say why'}."
         case Failure.TIMEOUT if losses > max_retries:
             return f"The job's node kept it beyond its timeout of {timeout:g} s{tries}; {allowed}."
-        case Failure.REJECTED if message:
-            return f"No node could run the job{said}."
         case Failure.REJECTED:
-            return "No node could run the job, and none came that could."
+            return f"No node could run the job{said or ', and none came that could'}."
         case Failure.EXPIRED:
             return f"The job's deadline, {deadline or 'which it was given'}, passed while it was pending."
         case Failure.CANCELLED:

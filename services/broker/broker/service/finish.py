@@ -143,19 +143,19 @@ def _artifacts(said: Sequence[Artifact]) -> tuple[tuple[StoredFile, ...], list[D
     return tuple(kept.values()), dropped
 
 
+def _verdict(said: Completed) -> tuple[AttemptOutcome, Failure | None]:
+    if said.failure == "platform":
+        return AttemptOutcome.PLATFORM, None
+    if said.failure is not None:
+        return AttemptOutcome.FAILED, Failure(said.failure)
+    if said.exit_code == 0:
+        return AttemptOutcome.COMPLETED, None
+    return AttemptOutcome.FAILED, Failure.EXIT
+
+
 def judge(said: Completed) -> Completion:
     """What a node's words mean: the outcome of the attempt and the verdict on the program."""
-    failure: Failure | None = None
-    if said.failure == "platform":
-        outcome = AttemptOutcome.PLATFORM
-    elif said.failure == "cancelled":
-        outcome, failure = AttemptOutcome.FAILED, Failure.CANCELLED
-    elif said.failure is not None:
-        outcome, failure = AttemptOutcome.FAILED, Failure(said.failure)
-    elif said.exit_code == 0:
-        outcome = AttemptOutcome.COMPLETED
-    else:
-        outcome, failure = AttemptOutcome.FAILED, Failure.EXIT
+    outcome, failure = _verdict(said)
     artifacts, unkept = _artifacts(said.artifacts) if said.artifacts else ((), [])
     said.artifacts_dropped += unkept
     details = said.model_dump(include=_DETAILS & said.model_fields_set, exclude_none=True)

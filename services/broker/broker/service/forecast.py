@@ -16,7 +16,8 @@ from broker.domain.fairshare import FairShare
 from broker.domain.line import Pool, moments, residuals, seconds_until_start
 from broker.service.matching import ClaimQueue
 from broker.service.pace import Pace, Seconds
-from broker.service.sessions import NodeSession, ProfileGroup, SessionBook
+from broker.service.profiles import ProfileGroup
+from broker.service.sessions import NodeSession, SessionBook
 from broker.store.base import Store
 from broker.store.records.job import Job
 

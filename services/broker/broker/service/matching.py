@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from broker.domain.barring import barred_from
 from broker.domain.placement import JobClass
 from broker.errors import OverloadedError
-from broker.service.sessions import NodeSession, ProfileGroup
+from broker.service.profiles import ProfileGroup
+from broker.service.sessions import NodeSession
 
 __all__ = ["ClaimQueue", "Waiter"]
 

@@ -8,7 +8,8 @@ from broker.clock import Clock, iso
 from broker.domain.placement import JobClass
 from broker.domain.words import JobStatus
 from broker.service.links import Links
-from broker.service.sessions import NodeSession, ProfileGroup, SessionBook
+from broker.service.profiles import ProfileGroup
+from broker.service.sessions import NodeSession, SessionBook
 from broker.service.tally import Tally
 from broker.store.base import Store
 

@@ -8,20 +8,20 @@ import hashlib
 import hmac
 import json
 import secrets
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakValueDictionary
 
 from broker.domain.barring import barred_from
-from broker.domain.placement import JobClass, NodeProfile, can_run, distance
+from broker.domain.placement import NodeProfile
 from broker.domain.words import NodeEventKind
 from broker.errors import MissingKeyError, SessionEndedError, UnknownNodeError
+from broker.service.profiles import ProfileGroup, profile_of
 from broker.store.records.node import Node, NodeEvent, NodeLease
 
-__all__ = ["Crowd", "NodeSession", "ProfileGroup", "SessionBook", "hash_token", "new_token"]
+__all__ = ["Crowd", "NodeSession", "SessionBook", "hash_token", "new_token"]
 
-_MEMO_LIMIT = 4096
 MOST_CAPABILITIES_CHARS = 16 * 1024 * 1024
 """JSON of what all nodes offer: in memory it takes up to twenty times as much."""
 MAX_UNNOTED = 20
@@ -36,37 +36,6 @@ def new_token() -> str:
 def hash_token(token: str) -> str:
     """What is stored of a secret: it has too much randomness to be guessed from its hash."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-class ProfileGroup:
-    """Sessions that offer the same: what they can run is worked out once."""
-
-    def __init__(self, profile: NodeProfile) -> None:
-        self.profile = profile
-        self._matches: dict[str, bool] = {}
-        self._runnable: tuple[int, tuple[str, ...]] = (-1, ())
-
-    def can_run(self, class_key: str) -> bool:
-        """Whether these nodes can run the class."""
-        known = self._matches.get(class_key)
-        if known is None:
-            if len(self._matches) >= _MEMO_LIMIT:
-                self._matches.clear()
-            known = self._matches[class_key] = can_run(JobClass.from_key(class_key), self.profile)
-        return known
-
-    def distance(self, class_key: str) -> float:
-        """How far these nodes are from what the class prefers."""
-        return distance(JobClass.from_key(class_key), self.profile)
-
-    def runnable(self, pending: Collection[str], version: int) -> tuple[str, ...]:
-        """Those of the pending classes that these nodes can run, nearest preference first."""
-        if self._runnable[0] != version:
-            keys = [key for key in pending if self.can_run(key)]
-            if len(keys) > 1:
-                keys.sort(key=self.distance)
-            self._runnable = (version, tuple(keys))
-        return self._runnable[1]
 
 
 @dataclass(slots=True, eq=False)
@@ -306,23 +275,3 @@ class SessionBook:
         if group is None:
             group = self._groups[profile] = ProfileGroup(profile)
         return group
-
-
-def profile_of(capabilities: dict[str, Any]) -> NodeProfile:
-    """What matching looks at, from capabilities that passed wire.nodes.Capabilities."""
-    memory = capabilities.get("max_memory_mb")
-    if memory is None and capabilities.get("memory_gb"):
-        memory = capabilities["memory_gb"] * 1024
-    place = capabilities.get("location")
-    cores = capabilities.get("cpu_cores")
-    return NodeProfile(
-        interpreters=frozenset(capabilities.get("interpreters") or ()),
-        max_memory_mb=None if memory is None else int(memory),
-        gpu=bool(capabilities.get("gpu")),
-        cpu_cores=None if cores is None else float(cores),
-        labels=frozenset((capabilities.get("labels") or {}).items()),
-        region=capabilities.get("region"),
-        location=(place["latitude"], place["longitude"]) if place else None,
-        lacks=frozenset(capabilities.get("lacks") or ()),
-        environments=frozenset(capabilities.get("environments") or ()),
-    )

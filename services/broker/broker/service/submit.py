@@ -1,20 +1,27 @@
 """Taking jobs in: checking what a type cannot say, giving them their class, rank and identity."""
 
-import hashlib
 import json
 from collections.abc import Callable, Collection, Sequence
-from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from broker.clock import Clock
 from broker.context import REQUEST_ID
 from broker.domain.fairshare import FairShare
-from broker.domain.limits import JOB_BYTES
-from broker.domain.placement import JobClass
 from broker.domain.words import JobStatus
 from broker.errors import IdempotencyConflictError, InvalidFieldError, LimitError, OverloadedError
 from broker.service.callbacks import check_url
 from broker.service.job_ids import new_job_id
+from broker.service.job_input import (
+    Uploads,
+    body_hash,
+    class_of,
+    dedupe_key,
+    environment_of,
+    moment,
+    owned,
+    size_of,
+    spec_of,
+)
 from broker.service.joblog import JobLog
 from broker.service.matching import ClaimQueue
 from broker.service.quotas import Quotas
@@ -25,24 +32,17 @@ from broker.settings import Settings
 from broker.store.base import Store
 from broker.store.records.job import StoredFile
 from broker.store.records.submission import Idempotency, NewJob, Submission, SubmitOutcome, Webhook
-from broker.wire.jobs import SubmitJob, UploadJob
+from broker.wire.jobs import SubmitJob
 
 __all__ = ["COMMON_INTERPRETERS", "Submits"]
 
 COMMON_INTERPRETERS = frozenset({"python3", "node", "bash", "sh", "ruby", "perl"})
 """What the node image brings; others become known when a node offers them."""
 
-LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
-_SPEC_FIELDS = ("args", "stdin", "env", "files", "entrypoint", "outputs", "memory_mb", "cpu_seconds", "environment")
-_SANDRUN_LIMITS = ("processes", "open_files", "disk_mb", "file_size_mb", "inodes", "output_mb")
-
 
 _MOST_NAMED = 20  # environments in one error
 SANDRUN = "sandrun"
 """The dialect of jobs that were submitted as a sandrun client does."""
-
-Uploads = Sequence[StoredFile]
-"""The parts of a multipart submit; `path` is the name that the client gave."""
 
 
 class _Checked(NamedTuple):
@@ -105,18 +105,29 @@ class Submits:
         checked = [self._check(job, now, "" if single else f"jobs.{place}.", uploads) for place, job in enumerate(jobs)]
         idempotency = None
         if idempotency_key is not None:
-            idempotency = Idempotency(_owned(idempotency_key, owner), _body_hash(jobs, uploads))
+            idempotency = Idempotency(owned(idempotency_key, owner), body_hash(jobs, uploads))
         if owner is not None:
             self._check_own_classes(owner, checked)
             self._quotas.check(owner, len(jobs), sum(job.size for job in checked))
         new = tuple(self._new_job(job, now, owner, uploads) for job in checked)
         if owner is not None:
             self._quotas.reserve(owner, new)
+        outcome = await self._store_counted(Submission(new, idempotency), owner, now)
+        if outcome.conflict:
+            raise IdempotencyConflictError
+        if self.on_stored is not None:
+            self.on_stored(outcome, now)
+        self._joblog.submitted(outcome.jobs, owner, now)
+        return outcome
+
+    async def _store_counted(self, submission: Submission, owner: str | None, now: float) -> SubmitOutcome:
+        """Store it; what was counted and reserved for jobs that are not stored after all is given back."""
+        new = submission.jobs
         stored: set[str] = set()
         kept: set[str] = set()
         self._fair.storing += len(new)
         try:
-            outcome = await self._store.submit(Submission(new, idempotency), now)
+            outcome = await self._store.submit(submission, now)
             stored = {job.id for job in outcome.jobs if job.status is JobStatus.PENDING}
             kept = {job.id for job in outcome.jobs}
             self._owe(new, kept)
@@ -128,11 +139,6 @@ class Submits:
             if owner is not None:
                 unused = sum(job.stored_bytes for job in new if job.id not in kept)
                 self._quotas.give_back(owner, sum(job.id not in stored for job in new), unused)
-        if outcome.conflict:
-            raise IdempotencyConflictError
-        if self.on_stored is not None:
-            self.on_stored(outcome, now)
-        self._joblog.submitted(outcome.jobs, owner, now)
         return outcome
 
     def _owe(self, jobs: Sequence[NewJob], kept: Collection[str]) -> None:
@@ -148,7 +154,7 @@ class Submits:
             raise InvalidFieldError(f"{where}timeout", f"timeout is at most {limit:g} seconds (JOB_TIMEOUT).")
         if job.interpreter not in COMMON_INTERPRETERS:
             self._check_interpreter(job.interpreter, where)
-        if (environment := _environment(job)) is not None:
+        if (environment := environment_of(job)) is not None:
             self._check_environment(environment, where)
         job_class = class_of(job)
         class_key = job_class.key()
@@ -156,15 +162,15 @@ class Submits:
             self._check_classes(class_key, more=job.verify is not None)
         if job.callback_url is not None:
             check_url(job.callback_url)
-        run_at = _moment(job.not_before, now, f"{where}not_before")
-        spec = _spec(job, uploads)
+        run_at = moment(job.not_before, now, f"{where}not_before")
+        spec = spec_of(job, uploads)
         return _Checked(
             job,
             class_key,
             run_at if run_at is not None and run_at > now else None,
-            _moment(job.deadline, now, f"{where}deadline"),
+            moment(job.deadline, now, f"{where}deadline"),
             spec,
-            _size(job, spec, uploads),
+            size_of(job, spec, uploads),
         )
 
     def _new_job(self, checked: _Checked, now: float, owner: str | None, uploads: Uploads) -> NewJob:
@@ -193,7 +199,7 @@ class Submits:
             request_id=REQUEST_ID.get() or None,
             webhook=None if job.callback_url is None else Webhook(f"wh_{new_job_id()}", "", job.callback_url),
             inputs=tuple(StoredFile(f"{n:05d}", file.sha256, file.size) for n, file in enumerate(uploads)),
-            dedupe_key=_owned(_dedupe_key(job, timeout, spec), owner) if job.cache else None,
+            dedupe_key=owned(dedupe_key(job, timeout, spec), owner) if job.cache else None,
             replicas=replicas,
             quorum=quorum,
         )
@@ -232,85 +238,3 @@ class Submits:
             self._queue.drained([key for key in pending if not self._tally.waits(key)])
         if (more or class_key not in pending) and len(pending) >= most:
             raise OverloadedError("Jobs with too many different requirements are pending: try again later.")
-
-
-def _size(job: SubmitJob, spec: str | None, uploads: Uploads) -> int:
-    """What a job and its input take, in bytes."""
-    texts = (job.code or "", spec or "", *(part for label in job.labels.items() for part in label))
-    own = sum(len(text) if text.isascii() else len(text.encode()) for text in texts)
-    return JOB_BYTES + own + sum(file.size for file in uploads)
-
-
-def _owned(text: str, owner: str | None) -> str:
-    """A text that means something among one owner's only. NUL is in no header."""
-    return text if owner is None else f"{owner}\0{text}"
-
-
-def class_of(job: SubmitJob) -> JobClass:
-    """What the job asks of a node."""
-    wants, likes = job.requires, job.prefer
-    needs = tuple(name for name, given in (("env", job.env), ("stdin", job.stdin)) if given)
-    environment = _environment(job)
-    memory_mb = JobClass.memory_step(job.memory_mb)
-    if wants is None and likes is None:
-        return JobClass(job.interpreter, memory_mb, needs=needs, environment=environment)
-    near = likes.near if likes else None
-    return JobClass(
-        interpreter=job.interpreter,
-        memory_mb=memory_mb,
-        gpu=bool(wants and wants.gpu),
-        min_cpu_cores=JobClass.core_step(wants.min_cpu_cores if wants else None),
-        labels=tuple(sorted(wants.labels.items())) if wants else (),
-        region=wants.region if wants else None,
-        prefer_region=likes.region if likes else None,
-        prefer_near=(round(near.latitude), round(near.longitude)) if near else None,
-        needs=needs,
-        environment=environment,
-    )
-
-
-def _environment(job: SubmitJob) -> str | None:
-    """The prepared environment that it names; jobs in JSON cannot name one."""
-    return job.environment if isinstance(job, UploadJob) else None
-
-
-def _moment(value: float | datetime | None, now: float, field: str) -> float | None:
-    """Seconds from now, or a point in time, as a point in time."""
-    if value is None:
-        return None
-    if not isinstance(value, datetime):
-        return now + value
-    if value.tzinfo is None:
-        raise InvalidFieldError(field, f"{field} needs a time zone, as in 2030-01-31T12:00:00+00:00.")
-    moment = value.timestamp()
-    if not 0 <= moment <= LATEST:  # with its zone a time can lie outside the calendar, and could then never be shown
-        raise InvalidFieldError(field, f"{field} must lie between 1970 and 9998.")
-    return moment
-
-
-def _spec(job: SubmitJob, uploads: Uploads) -> str | None:
-    """What the node needs beside the code; None for a plain job."""
-    if not uploads and not job.model_fields_set & set(_SPEC_FIELDS):
-        return None
-    given = job.model_dump(include=set(_SPEC_FIELDS), exclude_defaults=True)
-    if uploads:
-        given["uploads"] = [{"name": file.path, "sha256": file.sha256, "size": file.size} for file in uploads]
-        limits = job.model_dump(include=set(_SANDRUN_LIMITS), exclude_none=True)
-        given |= {"limits": limits} if limits else {}
-    return json.dumps(given, ensure_ascii=False, separators=(",", ":")) if given else None
-
-
-def _dedupe_key(job: SubmitJob, timeout: float, spec: str | None) -> str:
-    """Equal for jobs that run the same program on the same input within the same limits, verified alike."""
-    parts = [job.interpreter, job.code, timeout, json.loads(spec) if spec else None, class_of(job).key()]
-    return _digest(parts if job.verify is None else [*parts, job.verify.replicas, job.verify.needed])
-
-
-def _body_hash(jobs: Sequence[SubmitJob], uploads: Uploads) -> str:
-    bodies: list[Any] = [job.model_dump(mode="json", exclude_unset=True) for job in jobs]
-    return _digest([*bodies, *([file.path, file.sha256] for file in uploads)])
-
-
-def _digest(content: Any) -> str:
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()

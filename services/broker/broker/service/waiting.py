@@ -10,7 +10,8 @@ from broker.domain.barring import barred_from
 from broker.domain.placement import JobClass, lacking
 from broker.domain.words import WaitReason
 from broker.service.forecast import Forecast, Place
-from broker.service.sessions import NodeSession, ProfileGroup, SessionBook
+from broker.service.profiles import ProfileGroup
+from broker.service.sessions import NodeSession, SessionBook
 from broker.store.records.job import Job
 
 __all__ = ["SAY", "Outlook", "Waiting"]

@@ -41,8 +41,9 @@ def _status(tx: Transaction, job_id: str) -> JobStatus:
     return JobStatus(row[2]) if row else JobStatus.COMPLETED
 
 
-def _store(tx: Transaction, job: NewJob, now: float) -> SubmittedJob:
-    row: dict[str, Any] = {
+def _row(job: NewJob) -> dict[str, Any]:
+    """As a job begins that nobody has run yet."""
+    return {
         "id": job.id,
         "status": "pending",
         "interpreter": job.interpreter,
@@ -72,6 +73,10 @@ def _store(tx: Transaction, job: NewJob, now: float) -> SubmittedJob:
         "results": None,
         "equal": None,
     }
+
+
+def _store(tx: Transaction, job: NewJob, now: float) -> SubmittedJob:
+    row = _row(job)
     cached = job.dedupe_key is not None and _join_identical(tx, job.dedupe_key, row, now)
     seq = tx.insert(life.INSERT_JOB, row)
     tx.run(life.INSERT_INPUT, {"seq": seq, "code": job.code, "spec": job.spec, "request_id": job.request_id})
