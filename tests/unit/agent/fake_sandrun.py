@@ -87,6 +87,17 @@ class FakeSandrun(FakeServer):
             self.changed.notify_all()
         self.start()
 
+    def hang(self) -> None:
+        """Take connections and answer nobody, until go_on()."""
+        with self.changed:
+            self.hanging = True
+
+    def go_on(self) -> None:
+        """Answer again, also those who still wait."""
+        with self.changed:
+            self.hanging = False
+            self.changed.notify_all()
+
     def let_start(self) -> None:
         """There is room again: what waits runs."""
         with self.changed:

@@ -8,6 +8,15 @@ from unit.agent.fake_sandrun import FakeSandrun
 from unit.agent.http_fake import PATIENCE
 
 
+@pytest.fixture
+def quick_health(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sandrun that hangs is found out by /health long before the call that waits for it."""
+    monkeypatch.setattr("agent.sandrun_client.HEALTH_TIMEOUT", 0.3)
+    monkeypatch.setattr("agent.sandrun_watch.HEALTH_EVERY", 0.2)
+    for module in ("sandrun_client", "runner"):
+        monkeypatch.setattr(f"agent.{module}.CALL_TIMEOUT", 5 * PATIENCE)
+
+
 def test_sandrun_crash_is_nobodys_fault_and_work_goes_on(
     broker: FakeBroker, sandrun: FakeSandrun, start_agent: StartAgent
 ) -> None:
@@ -35,48 +44,34 @@ def test_no_claims_while_sandrun_is_down(broker: FakeBroker, sandrun: FakeSandru
     broker.wait_status("a", "completed")
 
 
-def test_hanging_sandrun_is_noticed(
-    broker: FakeBroker, sandrun: FakeSandrun, start_agent: StartAgent, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("agent.sandrun_client.HEALTH_TIMEOUT", 0.3)
-    monkeypatch.setattr("agent.sandrun_watch.HEALTH_EVERY", 0.2)
-    for module in ("sandrun_client", "runner"):
-        monkeypatch.setattr(f"agent.{module}.CALL_TIMEOUT", 5 * PATIENCE)
+@pytest.mark.usefixtures("quick_health")
+def test_hanging_sandrun_is_noticed(broker: FakeBroker, sandrun: FakeSandrun, start_agent: StartAgent) -> None:
     broker.lease = 600
     broker.submit("a", "hang")
     start_agent()
     broker.wait_for(lambda: broker.started)
-    with sandrun.changed:
-        sandrun.hanging = True
+    sandrun.hang()
     broker.wait_for(lambda: broker.completions)
     assert broker.completions[0]["failure"] == "platform"
     broker.wait_status("a", "pending")
-    with sandrun.changed:
-        sandrun.hanging = False
-        sandrun.changed.notify_all()
+    sandrun.go_on()
     broker.wait_status("a", "assigned", "running")
 
 
+@pytest.mark.usefixtures("quick_health")
 def test_sandrun_that_hangs_over_a_submit_is_noticed_in_seconds(
     broker: FakeBroker, sandrun: FakeSandrun, start_agent: StartAgent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may have the job by now, so the attempt counts; but the job does not wait for the call's own patience."""
-    monkeypatch.setattr("agent.sandrun_client.HEALTH_TIMEOUT", 0.3)
-    monkeypatch.setattr("agent.sandrun_watch.HEALTH_EVERY", 0.2)
-    for module in ("sandrun_client", "runner"):
-        monkeypatch.setattr(f"agent.{module}.CALL_TIMEOUT", 5 * PATIENCE)
     broker.lease = 600
     start_agent()
     broker.wait_for(lambda: broker.calls["/claim"])
-    with sandrun.changed:
-        sandrun.hanging = True
+    sandrun.hang()
     broker.submit("a")
     broker.wait_for(lambda: broker.completions or broker.released)
     assert [said["failure"] for said in broker.completions] == ["platform"]
     monkeypatch.setattr("agent.sandrun_client.HEALTH_TIMEOUT", PATIENCE)
-    with sandrun.changed:
-        sandrun.hanging = False
-        sandrun.changed.notify_all()
+    sandrun.go_on()
     assert broker.wait_status("a", "completed")["attempt"] == 2
     sandrun.wait_for(lambda: sandrun.cancelled == ["job_1"])  # the one that it took while it hung
 
