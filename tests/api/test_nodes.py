@@ -1,5 +1,8 @@
 """What nodes call beside claims, as docs/node-protocol.md has it: register, beat, start, complete, release."""
 
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -251,6 +254,30 @@ async def test_only_so_many_nodes_are_known_and_silent_ones_make_room(started: S
         await api.pass_time(1)
         assert len(api.broker.book) == 0, "they have been silent for a minute"
         await api.node()
+
+
+HUGE = ['{"memory_gb": 1e308}', '{"cpu_cores": 1' + "0" * 400 + "}", '{"max_memory_mb": 1e20}']
+
+
+@pytest.mark.parametrize("huge", HUGE, ids=["memory_gb", "cpu_cores", "max_memory_mb"])
+async def test_a_node_that_offers_numbers_beyond_reckoning_is_refused(api: Api, huge: str) -> None:
+    body = f'{{"endpoint": "x", "capabilities": {huge}}}'
+    answer = await api.client.post("/register", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
+    assert "less than or equal to" in answer.json()["error"]
+    assert (await api.ok("GET", "/nodes"))["nodes"] == []
+
+
+async def test_a_broker_starts_with_whatever_numbers_an_earlier_version_stored(
+    started: Started, tmp_path: Path
+) -> None:
+    async with started() as api:
+        nodes = [await api.node() for _ in HUGE]
+    with closing(sqlite3.connect(tmp_path / "broker.db")) as database, database:
+        for node, huge in zip(nodes, HUGE, strict=True):
+            database.execute("UPDATE nodes SET capabilities = ? WHERE id = ?", (huge, node.id))
+    async with started() as api:
+        assert len((await api.ok("GET", "/nodes"))["nodes"]) == len(HUGE)
 
 
 async def test_what_nodes_offer_is_bounded_together(started: Started, monkeypatch: pytest.MonkeyPatch) -> None:

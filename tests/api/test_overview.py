@@ -13,7 +13,8 @@ from api.keyed import keyed
 from api.rig import LONG_ENOUGH, Api, Started
 from broker.api.app import make_app
 from broker.errors import OverloadedError
-from broker.service.events import CLIENT_WATCHERS, MAX_JOBS, MAX_WATCHERS, OWN_WATCHERS
+from broker.service import events
+from broker.service.events import CLIENT_WATCHERS, MAX_JOBS, MAX_WATCHERS, OWN_WATCHERS, EventHub
 from broker.store.records.node import Node
 from broker.store.records.upkeep import Flow
 
@@ -233,3 +234,29 @@ async def test_what_was_submitted_can_be_submitted_again(api: Api) -> None:
     again = (await api.ok("POST", "/submit", said))["job_id"]
     repeated = await api.ok("GET", f"/jobs/{again}/input")
     assert repeated == said | {"job_id": again}
+
+
+@pytest.mark.parametrize("said", [{"a": 1}, ["namespaces"], 7, "x" * 5000])
+async def test_a_node_may_say_anything_of_its_isolation(api: Api, said: Any) -> None:
+    await api.node(capabilities={"isolation": said})
+    nodes = (await api.ok("GET", "/overview"))["nodes"]
+    told = said[:64] if isinstance(said, str) else None
+    assert (nodes["isolation"], nodes["list"][0]["isolation"]) == ({told or "unknown": 1}, told)
+
+
+async def test_watchers_are_told_again_after_an_overview_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "GATHER_SECONDS", 0.01)
+    monkeypatch.setattr(events, "QUIET_SECONDS", 0.0)
+    answers: list[dict[str, Any] | None] = [{"n": 1}, None, {"n": 2}]
+
+    def overview() -> dict[str, Any]:
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if answer is None:
+            raise TypeError("unhashable")
+        return answer
+
+    hub = EventHub(overview)
+    watcher = hub.begin(jobs=False, overview=True)
+    async with asyncio.timeout(10):
+        assert [await watcher.news() for _ in range(2)] == [(None, b'{"n":1}'), (None, b'{"n":2}')]
+    hub.end(watcher)

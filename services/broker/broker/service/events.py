@@ -12,10 +12,13 @@ from typing import Any
 from pydantic_core import to_json
 
 from broker.errors import OverloadedError
+from broker.logs import EventLog
 from broker.service.overview import for_clients
 from broker.store.changes import Step
 
 __all__ = ["EventHub", "Watcher"]
+
+log = EventLog(__name__)
 
 MAX_WATCHERS = 100
 CLIENT_WATCHERS = 80
@@ -99,6 +102,9 @@ class EventHub:
         self._jobs = _Jobs()
         self._pump: asyncio.Task[None] | None = None
         self._closed = False
+        self._told = 0.0
+        """When the last overview was sent; `_busy`: jobs changed since."""
+        self._busy = False
 
     def __len__(self) -> int:
         return len(self._watchers)
@@ -149,18 +155,24 @@ class EventHub:
             watcher.end()
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        told, busy = loop.time(), False
+        self._told, self._busy = asyncio.get_running_loop().time(), False
         while True:
             await asyncio.sleep(GATHER_SECONDS)
-            jobs, self._jobs = self._jobs, _Jobs()
-            busy = busy or bool(jobs)
-            overviews: dict[bool, bytes] = {}
-            if loop.time() - told >= (OVERVIEW_SECONDS if busy else QUIET_SECONDS) and (kinds := self._wanted()):
-                overviews = {clients: self._seen_by("" if clients else None) for clients in kinds}
-                told, busy = loop.time(), False
-            for watcher in self._watchers:
-                watcher.tell(jobs, overviews.get(watcher.owner is not None))
+            try:
+                self._tell()
+            except Exception as error:  # or nobody would hear of anything until the broker starts again
+                log.crash("watchers were not told", error)
+
+    def _tell(self) -> None:
+        now = asyncio.get_running_loop().time()
+        jobs, self._jobs = self._jobs, _Jobs()
+        self._busy = self._busy or bool(jobs)
+        overviews: dict[bool, bytes] = {}
+        if now - self._told >= (OVERVIEW_SECONDS if self._busy else QUIET_SECONDS) and (kinds := self._wanted()):
+            self._told, self._busy = now, False
+            overviews = {clients: self._seen_by("" if clients else None) for clients in kinds}
+        for watcher in self._watchers:
+            watcher.tell(jobs, overviews.get(watcher.owner is not None))
 
     def _wanted(self) -> set[bool]:
         """Whether clients (True), admins (False) or both watch the overview."""

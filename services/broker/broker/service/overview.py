@@ -19,6 +19,7 @@ MAX_NODES = 60
 """Nodes that are told one by one; the rest is in the sums, and in GET /nodes."""
 MAX_CLASSES = 24
 """Classes that are told one by one."""
+LONGEST_WORD = 64
 MAX_KINDS = 40
 """Different versions, tiers or interpreters that are counted apart."""
 _TROUBLED_FIRST = {"silent": 0, "draining": 1, "active": 2}
@@ -60,7 +61,7 @@ class Overview:
                 continue
             slots += session.slots or 0
             used += min(session.held, session.slots or session.held)
-            kinds["isolation"][session.capabilities.get("isolation") or "unknown"] += 1
+            kinds["isolation"][_isolation(session) or "unknown"] += 1
             kinds["versions"][session.version or "unknown"] += 1
             kinds["interpreters"].update(session.group.profile.interpreters)
         told.sort(key=lambda item: item[0])  # stable: within a state the longest known first
@@ -81,7 +82,7 @@ class Overview:
             "state": state,
             "slots": session.slots,
             "held": session.held,
-            "isolation": session.capabilities.get("isolation"),
+            "isolation": _isolation(session),
             "version": session.version,
             "linked": self._links.connected(session.node_id),
             "heartbeat_age": round(max(0.0, now - session.last_heartbeat), 1),
@@ -100,6 +101,12 @@ class Overview:
             "unlisted": len(classes) - len(shown),
             "priorities": _priorities(classes.values()),
         }
+
+
+def _isolation(session: NodeSession) -> str | None:
+    """A word, as nodes should say it; they may say anything."""
+    said = session.capabilities.get("isolation")
+    return said[:LONGEST_WORD] if isinstance(said, str) else None
 
 
 def for_clients(overview: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from broker.domain.placement import JobClass, NodeProfile, can_run, distance
 __all__ = ["ProfileGroup", "profile_of"]
 
 _MEMO_LIMIT = 4096
+MOST_OF_ANYTHING = 2**53
+"""Cores, MiB: beyond it a node has enough for every job."""
 
 
 class ProfileGroup:
@@ -42,7 +44,8 @@ class ProfileGroup:
 
 
 def profile_of(capabilities: dict[str, Any]) -> NodeProfile:
-    """What matching looks at, from capabilities that passed wire.nodes.Capabilities."""
+    """What matching looks at, from capabilities that passed wire.nodes.Capabilities. Never fails: it is made of what is
+    stored at each start, and earlier versions stored numbers of any size."""
     memory = capabilities.get("max_memory_mb")
     if memory is None and capabilities.get("memory_gb"):
         memory = capabilities["memory_gb"] * 1024
@@ -50,9 +53,9 @@ def profile_of(capabilities: dict[str, Any]) -> NodeProfile:
     cores = capabilities.get("cpu_cores")
     return NodeProfile(
         interpreters=frozenset(capabilities.get("interpreters") or ()),
-        max_memory_mb=None if memory is None else int(memory),
+        max_memory_mb=None if memory is None else int(min(memory, MOST_OF_ANYTHING)),
         gpu=bool(capabilities.get("gpu")),
-        cpu_cores=None if cores is None else float(cores),
+        cpu_cores=None if cores is None else float(min(cores, MOST_OF_ANYTHING)),
         labels=frozenset((capabilities.get("labels") or {}).items()),
         region=capabilities.get("region"),
         location=(place["latitude"], place["longitude"]) if place else None,

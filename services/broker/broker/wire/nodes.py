@@ -29,6 +29,10 @@ MAX_CHUNK_CHARS = 2 * 1024 * 1024
 MOST_SECONDS = 1e9
 """Three decades; sums of what nodes say stay numbers that JSON can hold."""
 
+MOST_CORES = 1_000_000
+MOST_GB = 1_000_000_000
+"""Of one node: far above what there is, and a number that can be reckoned with."""
+
 Seconds = Annotated[float, AfterValidator(lambda value: min(max(value, 0.0), MOST_SECONDS))]
 Id = Annotated[str, Field(min_length=1, max_length=200)]
 Token = Annotated[str, Field(min_length=1, max_length=500)]
@@ -49,13 +53,13 @@ class Capabilities(BaseModel):
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
-    cpu_cores: int | float | None = Field(None, ge=0)
-    memory_gb: int | float | None = Field(None, ge=0)
+    cpu_cores: int | float | None = Field(None, ge=0, le=MOST_CORES)
+    memory_gb: int | float | None = Field(None, ge=0, le=MOST_GB)
     gpu: Any = None
     interpreters: list[Interpreter] = Field(default_factory=list, max_length=100)
     labels: Labels = Field(default_factory=dict)
     region: str | None = Field(None, max_length=256)
-    max_memory_mb: int | float | None = Field(None, ge=0)
+    max_memory_mb: int | float | None = Field(None, ge=0, le=MOST_GB * 1024)
     location: Location | None = None
     lacks: list[Literal["env", "stdin"]] = Field(default_factory=list, max_length=10)
     environments: list[ShortText] = Field(default_factory=list, max_length=100)
