@@ -2,11 +2,9 @@
 
 import asyncio
 import hmac
-import json
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from broker.clock import Clock
 from broker.domain.keytext import hash_of, id_of, new_id, new_key
@@ -19,15 +17,15 @@ from broker.errors import (
     InvalidFieldError,
     NotFoundError,
     RevokedKeyError,
-    StartError,
     UnknownKeyError,
 )
 from broker.logs import EventLog
+from broker.service.file_keys import FILE_KEYS, file_keys
 from broker.settings import Settings
 from broker.store.access import AccessStore
 from broker.store.records.access import Key
 
-__all__ = ["FILE_KEYS", "Held", "Keys", "Shown"]
+__all__ = ["Held", "Keys", "Shown"]
 
 log = EventLog(__name__)
 
@@ -35,17 +33,6 @@ MAX_KEYS = 10_000
 LONGEST_GRACE_SECONDS = 30 * 86400
 SAVE_SECONDS = 30.0
 """How late a key's last use may be written down."""
-SHORTEST_FILE_SECRET = 32
-"""Characters of a secret in a file; 32 hexadecimal digits are 128 bits."""
-FILE_KEYS = {Role.ADMIN: "file-admin", Role.NODE: "file-join", Role.METRICS: "file-metrics"}
-"""Ids of the keys that come from files; they cannot be changed here."""
-
-
-_FILE_VARIABLES = {
-    Role.ADMIN: "BROKER_ADMIN_KEY_FILE",
-    Role.NODE: "BROKER_JOIN_TOKEN_FILE",
-    Role.METRICS: "BROKER_METRICS_KEY_FILE",
-}
 
 
 @dataclass(slots=True, eq=False)
@@ -93,14 +80,8 @@ class Keys:
         """Read the store's keys and the files'. StartError for a file that cannot be used."""
         for key in await self._store.keys():
             self._take(key)
-        files = {
-            Role.ADMIN: self._settings.admin_key_file,
-            Role.NODE: self._settings.join_token_file,
-            Role.METRICS: self._settings.metrics_key_file,
-        }
-        for role, path in files.items():
-            if path is not None:
-                self._take(_file_key(role, path, self._clock.now()))
+        for key in file_keys(self._settings, self._clock.now()):
+            self._take(key)
         if self._settings.auth == "required" and not any(self._is_live_admin(held) for held in self):
             log.warning("there is no admin key yet: make one with broker-keys create --role admin --name NAME")
 
@@ -273,20 +254,3 @@ def _secret_until(key: Key, digest: str) -> float:
     if key.old_hash is not None and key.old_until is not None and hmac.compare_digest(key.old_hash, digest):
         return key.old_until
     return -math.inf
-
-
-def _file_key(role: Role, path: Path, now: float) -> Key:
-    """The key whose secret a file holds (Docker and Kubernetes secrets)."""
-    variable = _FILE_VARIABLES[role]
-    try:
-        text = path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not ASCII text"
-        raise StartError(f"{variable}={path} cannot be read: {why}") from None
-    if len(text) < SHORTEST_FILE_SECRET or not text.isprintable() or " " in text:
-        raise StartError(
-            f"{variable}={path} must hold one secret of at least {SHORTEST_FILE_SECRET} letters and digits and nothing "
-            "else: make it with openssl rand -hex 32"
-        )
-    name = path.name if len(path.name) <= 100 else "file"
-    return Key(FILE_KEYS[role], name, role.value, hash_of(text), None, None, now, None, None, None, json.dumps({}))
