@@ -1,5 +1,6 @@
 """deploy/prometheus and deploy/grafana ask for metrics that are there; each alert has a test and is in the manual."""
 
+import json
 import re
 from pathlib import Path
 
@@ -53,6 +54,33 @@ async def test_alerts_and_dashboard_ask_for_what_there_is(api: Api, tmp_path: Pa
     for asked in (queries.names_in(rules), queries.names_in(queries.dashboard_queries())):
         assert len(asked) > 15
         assert asked <= there
+
+
+def test_the_dashboard_is_one_that_grafana_imports() -> None:
+    """By its JSON model: it has not been opened in a Grafana."""
+    document = json.loads(queries.DASHBOARD.read_text())
+    assert document["schemaVersion"] >= 36, "datasources are objects with a type and a uid"
+    assert "id" not in document, "a number of one Grafana; `uid` names it in all"
+    (variable,) = document["templating"]["list"]
+    assert (variable["type"], variable["query"]) == ("datasource", "prometheus")
+    source = {"type": "prometheus", "uid": f"${{{variable['name']}}}"}
+    assert all(one["datasource"] == source for one in document["annotations"]["list"])
+    panels = document["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    for panel in panels:
+        assert panel["title"], panel["id"]
+        targets = panel.get("targets", [])
+        assert bool(targets) == (panel["type"] != "row"), panel["title"]
+        assert len({target["refId"] for target in targets}) == len(targets), panel["title"]
+        assert all(one["datasource"] == source for one in ([panel, *targets] if targets else [])), panel["title"]
+    cells = [cell for panel in panels for cell in _cells(panel["gridPos"])]
+    assert len(set(cells)) == len(cells), "no panel covers another"
+    assert {column for column, _ in cells} == set(range(24)), "24 columns, and none beyond them"
+
+
+def _cells(place: dict[str, int]) -> list[tuple[int, int]]:
+    rows, columns = range(place["y"], place["y"] + place["h"]), range(place["x"], place["x"] + place["w"])
+    return [(column, row) for row in rows for column in columns]
 
 
 def test_every_alert_fires_in_a_test() -> None:
