@@ -80,7 +80,10 @@ def test_a_result_that_waits_for_its_broker_says_how_long(
     for path in ("/complete", "/complete/batch"):
         broker.refuse[path] = [(503, {"error": "not now"})] * 1000
     agent = start_agent(sink=sink)
-    wait_until(lambda: agent.parts.outbox.counts[0] == 2 and agent.parts.delivery.broker_away)
+    wait_until(lambda: agent.parts.outbox.counts[0] == 2)
+    calls = broker.calls["/complete"] + broker.calls["/complete/batch"]
+    # The second of them began after that, and all results share one pause: both were tried.
+    wait_until(lambda: broker.calls["/complete"] + broker.calls["/complete/batch"] >= calls + 2)
     long_enough = time.time() + 0.15  # the job's end is already over: this is a part of the time that its result waits
     wait_until(lambda: time.time() > long_enough)
     broker.refuse.clear()
