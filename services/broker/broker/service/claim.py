@@ -123,10 +123,13 @@ class Claims:
         return granted
 
     def _pass_on(self, call: "_Call", granted: ClaimGrant | None = None) -> None:
-        """The job that the claim was woken for is another's, unless it was granted: the claim got one of another class,
-        or its node is full or drains now, or its caller is gone, or the store took nothing."""
+        """The job that the claim was woken for is another's, when it got one of another class, its node is full or
+        drains now, its caller is gone, or the store took nothing. Where it looked and found nothing there is nothing,
+        and what came since has woken somebody else."""
         woken_for, call.woken_for = call.woken_for, None
-        if woken_for is not None and (granted is None or woken_for not in granted.classes):
+        if woken_for is None:
+            return
+        if granted is None or granted.full or (granted.jobs and woken_for not in granted.classes):
             self._queue.offer(woken_for)
 
     async def _put_back(self, session: NodeSession, granted: ClaimGrant) -> None:
